@@ -1,0 +1,136 @@
+import { z } from "zod";
+import { CtmError, readFileIfExists, systemErrorCode } from "#system";
+import { stackPaths, type StackPaths } from "./paths.ts";
+
+const port = z.int().min(1).max(65535);
+const address = z.strictObject({ host: z.string(), port });
+
+const member = z.strictObject({
+  /** Name in the cluster, as Patroni shows it. */
+  name: z.string(),
+  /** Where PostgreSQL listens. */
+  host: z.string(),
+  port,
+  /** Patroni's REST API: TLS; writes need the credentials in `credentials/patroni-rest`. */
+  rest: address,
+  /** PGDATA. */
+  dataDirectory: z.string(),
+  socketDirectory: z.string(),
+  patroniConfiguration: z.string(),
+  /** pgBackRest's configuration in which this member is pg1. */
+  backrestConfiguration: z.string(),
+});
+
+const service = z.strictObject({
+  /** The program's name under supervisord, and that of its log. */
+  name: z.string(),
+  kind: z.enum(["etcd", "postgres", "proxy", "api"]),
+  log: z.string(),
+});
+
+const descriptor = z.strictObject({
+  /** Raised when a field changes its meaning; a reader refuses formats that it does not know. */
+  format: z.literal(1),
+  stack: z.string(),
+  runtime: z.enum(["local", "docker"]),
+  /** OS users that run PostgreSQL (with Patroni and pgBackRest) and everything else. */
+  users: z.strictObject({ postgres: z.string(), service: z.string() }),
+  postgres: z.strictObject({
+    version: z.int(),
+    /** Folder of postgres, pg_ctl, psql of that version. */
+    binaries: z.string(),
+    /** Patroni's scope: the cluster's name. */
+    cluster: z.string(),
+    database: z.string(),
+    owner: z.string(),
+    migrator: z.string(),
+    members: z.array(member).min(1),
+    /** Sockets of whichever member is the leader now (kept by Patroni's callback). */
+    leaderSocket: z.strictObject({ directory: z.string(), port }),
+    rw: address,
+    ro: address,
+    synchronous: z.boolean(),
+  }),
+  etcd: z.array(z.strictObject({ name: z.string(), client: address, peer: address })).min(1),
+  tls: z.strictObject({
+    /** PEM of the stack's own CA, for sslmode=verify-full. */
+    authority: z.string(),
+    /** Client certificate for etcd, readable by the PostgreSQL user only. */
+    etcdCertificate: z.string(),
+    etcdKey: z.string(),
+  }),
+  backup: z.strictObject({
+    stanza: z.string(),
+    repositories: z
+      .array(z.strictObject({ name: z.string(), number: z.int(), path: z.string() }))
+      .min(1),
+  }),
+  api: z.strictObject({
+    url: z.string(),
+    adminUrl: z.string(),
+    version: z.string(),
+  }),
+  supervisor: z.strictObject({ configuration: z.string(), socket: z.string() }),
+  services: z.array(service),
+});
+
+/** What a stack is on this machine: topology, ports, paths, versions; never a secret. */
+export type Descriptor = z.infer<typeof descriptor>;
+export type MemberDescriptor = Descriptor["postgres"]["members"][number];
+export type ServiceDescriptor = Descriptor["services"][number];
+
+/**
+ * Reads a stack's descriptor, the only thing on-call commands start from.
+ *
+ * @throws CtmError `no-such-stack` when `up` never finished here, `descriptor-unreadable`
+ */
+export async function readDescriptor(
+  stack: string,
+  paths: StackPaths = stackPaths(stack),
+): Promise<Descriptor> {
+  const found = await readDescriptorIfExists(stack, paths);
+  if (found !== undefined) return found;
+  throw new CtmError(
+    "no-such-stack",
+    `there is no stack "${stack}" here (${paths.descriptor} does not exist)`,
+    {
+      next: stack === "local" ? "npm run up" : `npm run up -- --stack ${stack}`,
+      exitCode: 2,
+    },
+  );
+}
+
+/** As `readDescriptor`, but undefined where there is none. */
+export async function readDescriptorIfExists(
+  stack: string,
+  paths: StackPaths = stackPaths(stack),
+): Promise<Descriptor | undefined> {
+  let text: string | undefined;
+  try {
+    text = await readFileIfExists(paths.descriptor);
+  } catch (error) {
+    if (systemErrorCode(error) !== "EACCES") throw error;
+    throw new CtmError("no-permission", `${paths.descriptor} cannot be read by this user`, {
+      next: "run as the user that ran up (often root)",
+    });
+  }
+  return text === undefined ? undefined : parseDescriptor(text, paths.descriptor);
+}
+
+/** Parses a descriptor; `path` is where it came from, for the error. */
+export function parseDescriptor(text: string, path: string): Descriptor {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    value = undefined;
+  }
+  const parsed = descriptor.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const issues = parsed.error.issues.map(
+    (issue) => `${issue.path.join(".") || "document"}: ${issue.message}`,
+  );
+  throw new CtmError("descriptor-unreadable", `${path}: ${issues.slice(0, 5).join("; ")}`, {
+    next: "npm run up writes it anew",
+  });
+}

@@ -1,0 +1,11 @@
+// What a stack is on this machine: its paths, its descriptor, its credentials.
+export { credentialPath, readCredential, type CredentialName } from "./credentials.ts";
+export {
+  parseDescriptor,
+  readDescriptor,
+  readDescriptorIfExists,
+  type Descriptor,
+  type MemberDescriptor,
+  type ServiceDescriptor,
+} from "./descriptor.ts";
+export { cacheRoot, homeRoots, sharedCacheRoot, stackPaths, type StackPaths } from "./paths.ts";
