@@ -1,0 +1,256 @@
+import type { Readable, Writable } from "node:stream";
+import type { Command as Parser } from "commander";
+import { CtmError } from "#system";
+import type { Command, Context, Given, Outcome } from "./command.ts";
+import { commands as everyCommand, type Entry } from "./commands.ts";
+import { confirm } from "./confirm.ts";
+import { nearest } from "./nearest.ts";
+import { createPaint } from "./paint.ts";
+import { createProgress } from "./progress.ts";
+
+/** Where a command line comes from and where its answer goes. */
+export interface Surroundings {
+  input: Readable & { isTTY?: boolean };
+  output: Writable & { isTTY?: boolean; columns?: number };
+  error: Writable & { isTTY?: boolean; columns?: number };
+  env: NodeJS.ProcessEnv;
+  /** Aborted when the person interrupts. */
+  signal: AbortSignal;
+}
+
+/** Exit code of an interrupted command: what a shell reports for SIGINT. */
+const interruptedCode = 130;
+/** How long an interrupted command may take to end its subprocesses and clean up. */
+const cleanUpMs = 5_000;
+
+/**
+ * Runs one command line and writes its answer. Never throws and never exits.
+ *
+ * @returns the exit code: 0 done, 1 failed, 2 wrong usage or refused, 3 a check found a problem
+ */
+export async function dispatch(
+  argv: readonly string[],
+  around: Surroundings,
+  entries: readonly Entry[] = everyCommand,
+): Promise<number> {
+  // Known before anything is parsed, because an error of parsing must keep to it too.
+  const own = argv.includes("--") ? argv.slice(0, argv.indexOf("--")) : argv;
+  const json = own.includes("--json");
+  const progress = createProgress(around.error);
+  try {
+    const answer = await answerTo(argv, json, around, progress, entries);
+    progress.end();
+    const text = json
+      ? `${JSON.stringify(answer.document, null, around.output.isTTY === true ? 2 : 0)}\n`
+      : withLineEnd(answer.render(createPaint(around.output, around.env)));
+    await write(around.output, text);
+    return answer.exitCode;
+  } catch (error) {
+    progress.end();
+    return await writeError(error, json, around);
+  }
+}
+
+async function answerTo(
+  argv: readonly string[],
+  json: boolean,
+  around: Surroundings,
+  progress: Context["progress"],
+  entries: readonly Entry[],
+): Promise<Outcome> {
+  const { words, rest } = splitWords(argv, entries);
+  const name = words.join(" ");
+  const entry = entries.find((each) => each.name === name);
+  if (entry === undefined) return await withoutCommand(name, rest, entries);
+
+  const [{ createParser, commandHelp }, { command }] = await Promise.all([
+    import("./command-help.ts"),
+    entry.load(),
+  ]);
+  const parser = createParser(entry.name, entry.summary, command);
+  if (asksForHelp(rest)) return textAnswer("help", commandHelp(parser, command));
+  try {
+    const given = readGiven(parser, command, rest);
+    const context: Context = {
+      stack: given.flags["stack"]?.at(-1) ?? (around.env["CTM_STACK"] || "local"),
+      env: around.env,
+      json,
+      progress,
+      signal: around.signal,
+      interactive:
+        around.input.isTTY === true && around.output.isTTY === true && around.error.isTTY === true,
+      confirm: async (plan) => {
+        progress.clear();
+        await confirm({
+          plan,
+          yes: given.flags["yes"] !== undefined,
+          input: around.input,
+          output: around.error,
+          signal: around.signal,
+        });
+      },
+    };
+    return await untilInterrupted(command.execute(given, context), around.signal);
+  } catch (error) {
+    if (error instanceof CtmError && error.code === "bad-usage" && error.next === undefined) {
+      throw new CtmError(error.code, error.message, { next: `ctm ${name} --help`, exitCode: 2 });
+    }
+    throw error;
+  }
+}
+
+/** The leading words that name a command, and everything else; `--stack X` may stand before them. */
+function splitWords(
+  argv: readonly string[],
+  entries: readonly Entry[],
+): { words: string[]; rest: string[] } {
+  const words: string[] = [];
+  const rest: string[] = [];
+  // `ctm help backup list` is `ctm backup list --help`.
+  const tokens = argv[0] === "help" ? [...argv.slice(1), "--help"] : argv;
+  let index = 0;
+  for (; index < tokens.length; index++) {
+    const token = tokens[index] ?? "";
+    if (token === "--") break;
+    if (token === "--stack") {
+      rest.push(token, ...tokens.slice(index + 1, index + 2));
+      index++;
+    } else if (token.startsWith("-")) {
+      rest.push(token);
+    } else {
+      const longer = [...words, token].join(" ");
+      if (!entries.some(({ name }) => `${name} `.startsWith(`${longer} `))) break;
+      words.push(token);
+    }
+  }
+  return { words, rest: [...rest, ...tokens.slice(index)] };
+}
+
+/** What is answered where no command is named: help, the version, or what is wrong. */
+async function withoutCommand(
+  group: string,
+  rest: readonly string[],
+  entries: readonly Entry[],
+): Promise<Outcome> {
+  const unknown = rest.find(
+    (token, index) => !token.startsWith("-") && rest[index - 1] !== "--stack",
+  );
+  if (unknown !== undefined) {
+    const typed = group === "" ? unknown : `${group} ${unknown}`;
+    const near = nearest(
+      typed,
+      entries.map(({ name }) => name),
+    );
+    throw new CtmError("unknown-command", `there is no command "${typed}"`, {
+      next: near === undefined ? `ctm ${group === "" ? "" : `${group} `}--help` : `ctm ${near}`,
+      exitCode: 2,
+    });
+  }
+  if (asksForHelp(rest)) {
+    const { listHelp } = await import("./list-help.ts");
+    return textAnswer("help", listHelp(entries, group));
+  }
+  if (rest.includes("--version")) {
+    const { default: manifest } = await import("../package.json", { with: { type: "json" } });
+    return textAnswer("version", manifest.version);
+  }
+  throw new CtmError(
+    "no-command",
+    group === "" ? "no command is given" : `"${group}" needs one more word`,
+    { next: `ctm ${group === "" ? "" : `${group} `}--help`, exitCode: 2 },
+  );
+}
+
+function asksForHelp(rest: readonly string[]): boolean {
+  const own = rest.includes("--") ? rest.slice(0, rest.indexOf("--")) : rest;
+  return own.includes("--help") || own.includes("-h");
+}
+
+function textAnswer(field: string, text: string): Outcome {
+  return { document: { [field]: text }, exitCode: 0, render: () => text };
+}
+
+/** @throws CtmError `bad-usage` for an unknown flag, a flag without its value, one argument too many */
+function readGiven(parser: Parser, command: Command, rest: readonly string[]): Given {
+  try {
+    parser.parse(rest, { from: "user" });
+  } catch (error) {
+    if (!(error instanceof Error) || !("code" in error)) throw error;
+    // Commander's text, less its own prefix and line break before a suggestion.
+    const what = error.message.replace(/^error: /, "").replaceAll("\n", " ");
+    throw new CtmError("bad-usage", what, { exitCode: 2, cause: error });
+  }
+  const flags = parser.opts<Record<string, string[]>>();
+  const positional: Record<string, string[]> = {};
+  const left = [...parser.args];
+  for (const [name, parameter] of Object.entries(command.arguments)) {
+    positional[name] = parameter.repeatable ? left.splice(0) : left.splice(0, 1);
+  }
+  const [excess] = left;
+  if (excess !== undefined) {
+    throw new CtmError("bad-usage", `"${excess}" is one argument too many`, { exitCode: 2 });
+  }
+  return { flags, arguments: positional };
+}
+
+/**
+ * The work's result, or, once the person interrupts, `interrupted` as soon as the work has ended:
+ * it sees the same signal and ends its subprocesses; one that does not end is left behind.
+ */
+async function untilInterrupted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const interrupted = new Promise<never>((_, reject) => {
+    const stop = (): void => {
+      const error = new CtmError("interrupted", "stopped by a signal before it was done");
+      const patience = setTimeout(() => reject(error), cleanUpMs);
+      void work
+        .catch(() => undefined)
+        .finally(() => {
+          clearTimeout(patience);
+          reject(error);
+        });
+    };
+    if (signal.aborted) stop();
+    else signal.addEventListener("abort", stop, { once: true });
+  });
+  return await Promise.race([
+    work.then(
+      (value) => value,
+      // A subprocess that the signal ended looks like a failure of its own.
+      async (error: unknown) => (signal.aborted ? await interrupted : Promise.reject(error)),
+    ),
+    interrupted,
+  ]);
+}
+
+async function writeError(error: unknown, json: boolean, around: Surroundings): Promise<number> {
+  const known = error instanceof CtmError;
+  const code = known ? error.code : "internal-error";
+  const message = error instanceof Error ? error.message : String(error);
+  if (json) {
+    const next = known ? (error.next ?? null) : null;
+    await write(around.output, `${JSON.stringify({ error: { code, message, next } })}\n`);
+  }
+  const paint = createPaint(around.error, around.env);
+  if (!known) {
+    // A defect of ours: its place matters more than its looks.
+    const stack = error instanceof Error ? (error.stack ?? message) : message;
+    await write(around.error, `${paint.bad("internal-error")}: ${stack}\n`);
+  } else if (!json) {
+    const next = error.next === undefined ? "" : `${paint.bold("next:")} ${error.next}\n`;
+    await write(around.error, `${paint.bad(code)}: ${message}\n${next}`);
+  }
+  if (code === "interrupted") return interruptedCode;
+  return known ? error.exitCode : 1;
+}
+
+function withLineEnd(text: string): string {
+  return text === "" || text.endsWith("\n") ? text : `${text}\n`;
+}
+
+/** Writes all of it; a reader that went away (`ctm … | head`) is no failure. */
+async function write(stream: Writable, text: string): Promise<void> {
+  if (text === "") return;
+  await new Promise<void>((resolve) => {
+    stream.write(text, () => resolve());
+  });
+}
