@@ -1,12 +1,14 @@
 // The command line's entry: bin/ctm starts it. Only this file exits the process.
 import { dispatch } from "./dispatch.ts";
+import { Interrupts } from "./interrupts.ts";
 
-const controller = new AbortController();
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-  // The second signal finds the default again and ends us at once.
-  process.once(signal, () => controller.abort(signal));
+const interrupts = new Interrupts();
+for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.on(name, () => {
+    if (!interrupts.receive(name)) process.exit(130);
+  });
 }
-// A reader that went away is noticed where we write; without a listener it would be an exception.
+// A reader that went away (`ctm … | head`) shows where we write; unheard it would be an exception.
 process.stdout.on("error", () => undefined);
 process.stderr.on("error", () => undefined);
 
@@ -16,6 +18,6 @@ process.exit(
     output: process.stdout,
     error: process.stderr,
     env: process.env,
-    signal: controller.signal,
+    interrupts,
   }),
 );

@@ -23,6 +23,7 @@
  */
 import type { z } from "zod";
 import { CtmError } from "#system";
+import type { Guest } from "./interrupts.ts";
 import type { Paint } from "./paint.ts";
 import { Unreadable, type Parameters, type Values } from "./parameters.ts";
 import type { Progress } from "./progress.ts";
@@ -39,6 +40,8 @@ export interface Context {
   readonly signal: AbortSignal;
   /** Standard input, output and error are all a terminal: a program may take them over. */
   readonly interactive: boolean;
+  /** Leaves the terminal to a program (psql, tail) until it ends; returns its exit code. */
+  handOver(guest: Guest): Promise<number>;
   /**
    * Shows what will happen and asks; returns when the answer is yes or `--yes` was given.
    *

@@ -5,6 +5,7 @@ import { CtmError } from "#system";
 import { defineCommand } from "./command.ts";
 import type { Entry } from "./commands.ts";
 import { dispatch } from "./dispatch.ts";
+import { Interrupts } from "./interrupts.ts";
 import { oneOf, optional, repeated, required, textUpTo, wholeNumber } from "./parameters.ts";
 
 const bake = defineCommand({
@@ -66,7 +67,7 @@ const entries: Entry[] = [
 
 async function ctm(
   line: string,
-  options: { env?: NodeJS.ProcessEnv; answer?: string; signal?: AbortSignal } = {},
+  options: { env?: NodeJS.ProcessEnv; answer?: string; interrupts?: Interrupts } = {},
 ): Promise<{ code: number; out: string; err: string }> {
   const input = new PassThrough();
   const output = new PassThrough();
@@ -83,7 +84,7 @@ async function ctm(
       output,
       error,
       env: { NO_COLOR: "1", ...options.env },
-      signal: options.signal ?? new AbortController().signal,
+      interrupts: options.interrupts ?? new Interrupts(),
     },
     entries,
   );
@@ -169,9 +170,9 @@ test("a terminal is asked, and only yes is yes", async () => {
 });
 
 test("an interrupted command ends what it began, then exits 130", async () => {
-  const controller = new AbortController();
-  const running = ctm("burn waiting --json", { signal: controller.signal });
-  setImmediate(() => controller.abort());
+  const interrupts = new Interrupts();
+  const running = ctm("burn waiting --json", { interrupts });
+  setImmediate(() => interrupts.receive("SIGINT"));
   expect(await running).toEqual({
     code: 130,
     out: '{"error":{"code":"interrupted","message":"stopped by a signal before it was done","next":null}}\n',

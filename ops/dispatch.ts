@@ -4,6 +4,7 @@ import { CtmError } from "#system";
 import type { Command, Context, Given, Outcome } from "./command.ts";
 import { commands as everyCommand, type Entry } from "./commands.ts";
 import { confirm } from "./confirm.ts";
+import type { Interrupts } from "./interrupts.ts";
 import { nearest } from "./nearest.ts";
 import { createPaint } from "./paint.ts";
 import { createProgress } from "./progress.ts";
@@ -14,8 +15,7 @@ export interface Surroundings {
   output: Writable & { isTTY?: boolean; columns?: number };
   error: Writable & { isTTY?: boolean; columns?: number };
   env: NodeJS.ProcessEnv;
-  /** Aborted when the person interrupts. */
-  signal: AbortSignal;
+  interrupts: Interrupts;
 }
 
 /** Exit code of an interrupted command: what a shell reports for SIGINT. */
@@ -71,12 +71,13 @@ async function answerTo(
   if (asksForHelp(rest)) return textAnswer("help", commandHelp(parser, command));
   try {
     const given = readGiven(parser, command, rest);
+    const signal = around.interrupts.signal;
     const context: Context = {
       stack: given.flags["stack"]?.at(-1) ?? (around.env["CTM_STACK"] || "local"),
       env: around.env,
       json,
       progress,
-      signal: around.signal,
+      signal,
       interactive:
         around.input.isTTY === true && around.output.isTTY === true && around.error.isTTY === true,
       confirm: async (plan) => {
@@ -86,11 +87,15 @@ async function answerTo(
           yes: given.flags["yes"] !== undefined,
           input: around.input,
           output: around.error,
-          signal: around.signal,
+          signal,
         });
       },
+      handOver: async (guest) => {
+        progress.clear();
+        return await around.interrupts.handOver(guest);
+      },
     };
-    return await untilInterrupted(command.execute(given, context), around.signal);
+    return await untilInterrupted(command.execute(given, context), signal);
   } catch (error) {
     if (error instanceof CtmError && error.code === "bad-usage" && error.next === undefined) {
       throw new CtmError(error.code, error.message, { next: `ctm ${name} --help`, exitCode: 2 });
