@@ -1,0 +1,146 @@
+import { randomBytes } from "node:crypto";
+import { spawn } from "node:child_process";
+import { chmod, chown, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { CtmError, exists, identityOf, isRoot, readFileIfExists, run, waitFor } from "#system";
+import { connect, disconnect, type DatabaseConnection } from "./connect.ts";
+
+/** A PostgreSQL server of our own, gone when stopped: for plans, checks and tests. */
+export interface ScratchServer {
+  /** Superuser on the database `postgres`, over a socket in a folder of the server's. */
+  connection: DatabaseConnection;
+  /** As `connection`, on another database. */
+  database(name: string): DatabaseConnection;
+  /** Major version. */
+  version: number;
+  log(): Promise<string>;
+  stop(): Promise<void>;
+}
+
+const startTimeoutMs = 30_000;
+
+/**
+ * Makes and starts a server in a temporary folder, listening on a socket only. As root it runs as
+ * the OS user `postgres`, for PostgreSQL refuses to run as root; else as the user itself.
+ *
+ * @param options.binaries folder of initdb and postgres; found by `findBinaries` when absent
+ * @param options.settings server settings beside ours, which trade durability for speed
+ */
+export async function startScratchServer(
+  options: { binaries?: string; settings?: Record<string, string> } = {},
+): Promise<ScratchServer> {
+  const binaries = options.binaries ?? (await findBinaries());
+  const identity = isRoot() ? await identityOf("postgres") : undefined;
+  const folder = await mkdtemp(join(tmpdir(), "ctm-scratch-"));
+  const data = join(folder, "data");
+  const password = randomBytes(12).toString("hex");
+  const remove = async (): Promise<void> => rm(folder, { recursive: true, force: true });
+  try {
+    const passwordFile = join(folder, "password");
+    await writeFile(passwordFile, password, { mode: 0o600 });
+    await chmod(folder, 0o700);
+    if (identity !== undefined) {
+      await chown(folder, identity.uid, identity.gid);
+      await chown(passwordFile, identity.uid, identity.gid);
+    }
+    await run(
+      join(binaries, "initdb"),
+      [
+        `--pgdata=${data}`,
+        `--pwfile=${passwordFile}`,
+        "--username=postgres",
+        "--auth=scram-sha-256",
+        "--encoding=UTF8",
+        "--locale=C",
+        "--no-sync",
+      ],
+      { ...(identity === undefined ? {} : { identity }), cwd: "/", timeoutMs: startTimeoutMs },
+    );
+  } catch (error) {
+    await remove();
+    throw error;
+  }
+
+  const settings = {
+    listen_addresses: "",
+    unix_socket_directories: folder,
+    fsync: "off",
+    full_page_writes: "off",
+    synchronous_commit: "off",
+    wal_level: "minimal",
+    max_wal_senders: "0",
+    shared_buffers: "64MB",
+    logging_collector: "on",
+    log_directory: folder,
+    log_filename: "log",
+    ...options.settings,
+  };
+  const logFile = join(folder, "log");
+  const child = spawn(
+    join(binaries, "postgres"),
+    ["-D", data, ...Object.entries(settings).map(([name, value]) => `--${name}=${value}`)],
+    { cwd: "/", stdio: "ignore", ...identity },
+  );
+  const ended = new Promise<void>((resolve) => {
+    child.on("exit", () => resolve());
+    child.on("error", () => resolve());
+  });
+  const stop = async (): Promise<void> => {
+    // SIGINT is a fast shutdown: sessions are ended, files are closed.
+    child.kill("SIGINT");
+    await ended;
+    await remove();
+  };
+  const connection: DatabaseConnection = {
+    host: folder,
+    port: 5432,
+    user: "postgres",
+    password,
+    database: "postgres",
+  };
+  try {
+    await waitFor(
+      "the scratch server to accept connections",
+      startTimeoutMs,
+      async () => {
+        if (child.exitCode !== null) return undefined;
+        await disconnect(await connect(connection, "ctm scratch"));
+        return true;
+      },
+      { intervalMs: 50 },
+    );
+  } catch (error) {
+    const log = await readFileIfExists(logFile);
+    await stop();
+    throw new CtmError("scratch-server-failed", `the scratch server did not start: ${log ?? ""}`, {
+      cause: error,
+    });
+  }
+  const version = Number((await readFile(join(data, "PG_VERSION"), "utf8")).trim());
+  return {
+    connection,
+    database: (name) => ({ ...connection, database: name }),
+    version,
+    log: async () => (await readFileIfExists(logFile)) ?? "",
+    stop,
+  };
+}
+
+/**
+ * The folder of initdb and postgres: `CTM_POSTGRES_BIN`, else Debian's newest.
+ *
+ * @throws CtmError `postgres-not-installed`
+ */
+export async function findBinaries(env: NodeJS.ProcessEnv = process.env): Promise<string> {
+  const given = env["CTM_POSTGRES_BIN"];
+  if (given !== undefined && given !== "") return given;
+  const versions = await readdir("/usr/lib/postgresql").catch(() => []);
+  for (const version of versions.toSorted((left, right) => Number(right) - Number(left))) {
+    const folder = join("/usr/lib/postgresql", version, "bin");
+    if (await exists(join(folder, "initdb"))) return folder;
+  }
+  throw new CtmError("postgres-not-installed", "no PostgreSQL server is installed here", {
+    next: "apt-get install postgresql, or set CTM_POSTGRES_BIN to the folder of initdb",
+  });
+}
