@@ -1,0 +1,114 @@
+import { randomBytes } from "node:crypto";
+import { access, constants, readdir, rename, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { CtmError, makeDirectory, messageOf, run, systemErrorCode } from "#system";
+import { takeLock } from "../../bin/lock.js";
+import type { Artifact } from "./artifacts.ts";
+import { buildInto } from "./build.ts";
+import { type Downloads, DownloadUnavailable } from "./download.ts";
+
+export interface ObtainOptions {
+  /** Searched in order; the first is written. */
+  caches: readonly [string, ...string[]];
+  downloads: Downloads;
+  report: (line: string) => void;
+  env: NodeJS.ProcessEnv;
+}
+
+/**
+ * The folder of an artifact: cached, else downloaded, else built. A finished folder appears at once
+ * by its rename, so a killed run leaves nothing that looks finished, and two runs never do the same
+ * work: the second waits.
+ *
+ * @throws CtmError `disk-full`, `cache-not-writable`, and those of download and build
+ */
+export async function obtain(artifact: Artifact, options: ObtainOptions): Promise<string> {
+  const cached = await findCached(artifact, options.caches);
+  if (cached !== undefined) return cached;
+  const target = join(options.caches[0], artifact.folder);
+  try {
+    return await fill(artifact, target, options);
+  } catch (error) {
+    throw explain(error, artifact, target);
+  }
+}
+
+async function findCached(
+  artifact: Artifact,
+  caches: readonly string[],
+): Promise<string | undefined> {
+  for (const cache of caches) {
+    const folder = join(cache, artifact.folder);
+    try {
+      await access(join(folder, artifact.binary), constants.X_OK);
+      return folder;
+    } catch {
+      // The next cache may have it.
+    }
+  }
+  return undefined;
+}
+
+async function fill(artifact: Artifact, target: string, options: ObtainOptions): Promise<string> {
+  const { report } = options;
+  const parent = dirname(target);
+  await makeDirectory(options.caches[0], { mode: 0o755 });
+  await makeDirectory(parent, { mode: 0o755 });
+  const lock = await takeLock(`${target}.lock`, (holder) =>
+    report(`waiting for process ${holder}, which is getting ${artifact.title}`),
+  );
+  const prefix = `.${basename(target)}-`;
+  const partial = join(parent, `${prefix}${randomBytes(4).toString("hex")}.partial`);
+  try {
+    const madeMeanwhile = await findCached(artifact, options.caches);
+    if (madeMeanwhile !== undefined) return madeMeanwhile;
+    // We hold the lock, so what others began is abandoned.
+    for (const name of await readdir(parent)) {
+      if (name.startsWith(prefix)) await rm(join(parent, name), { recursive: true, force: true });
+    }
+    await makeDirectory(partial, { mode: 0o755 });
+    const started = Date.now();
+    const way = await downloadOrBuild(artifact, partial, options);
+    await run("chmod", ["-R", "a+rX", partial]);
+    await rm(target, { recursive: true, force: true });
+    await rename(partial, target);
+    report(`${way} ${artifact.title} in ${Math.round((Date.now() - started) / 1000)} s`);
+    return target;
+  } finally {
+    await rm(partial, { recursive: true, force: true });
+    lock.release();
+  }
+}
+
+async function downloadOrBuild(
+  artifact: Artifact,
+  folder: string,
+  { downloads, report, env }: ObtainOptions,
+): Promise<"downloaded" | "built"> {
+  try {
+    report(`looking for ${artifact.title} among Pulumi's downloads`);
+    await downloads.fetchInto(artifact, folder);
+    return "downloaded";
+  } catch (error) {
+    if (!(error instanceof DownloadUnavailable)) throw error;
+    await buildInto(artifact, folder, { why: error.message, report, env });
+    return "built";
+  }
+}
+
+function explain(error: unknown, artifact: Artifact, target: string): unknown {
+  const code = systemErrorCode(error);
+  if (code === "ENOSPC") {
+    return new CtmError("disk-full", `getting ${artifact.title}: ${messageOf(error)}`, {
+      next: `free 1 GB on the disk of ${dirname(target)} and run again`,
+      cause: error,
+    });
+  }
+  if (code === "EACCES" || code === "EROFS" || code === "EPERM") {
+    return new CtmError("cache-not-writable", `getting ${artifact.title}: ${messageOf(error)}`, {
+      next: "set CTM_CACHE to a folder that you may write",
+      cause: error,
+    });
+  }
+  return error;
+}
