@@ -77,6 +77,15 @@ export class BlockerWatch {
     }
   }
 
+  /** Cancels what the watched backend is running. */
+  async cancel(): Promise<void> {
+    this.#observer ??= connect(this.#connection, "ctm migrate (observer)");
+    // When it cannot be cancelled the statement runs to its end, and the run stops after it.
+    await this.#observer
+      .then(async (observer) => observer.query("SELECT pg_cancel_backend($1)", [this.#pid]))
+      .catch(() => undefined);
+  }
+
   async close(): Promise<void> {
     const observer = await this.#observer?.catch(() => undefined);
     if (observer !== undefined) await disconnect(observer);

@@ -1,14 +1,17 @@
+import { spawn } from "node:child_process";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Client } from "pg";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { CtmError, waitFor } from "#system";
 import { connect, disconnect, type DatabaseConnection } from "./connect.ts";
 import { migrateUp, type MigrateUpOptions, type MigrateUpResult } from "./migrate-up.ts";
 import { migrationStatus } from "./migration-status.ts";
 import { describeProgress, type MigrationProgress } from "./progress.ts";
 import { startScratchServer, type ScratchServer } from "./scratch-server.ts";
+
+vi.setConfig({ testTimeout: 30_000 });
 
 let server: ScratchServer;
 let folder: string;
@@ -271,6 +274,82 @@ next: read the server's log for the reason, then ctm migrate up`,
     );
     await migration("001_a.sql", "CREATE TABLE a ();");
     expect((await up()).applied).toHaveLength(1);
+  });
+});
+
+describe("an ended run", () => {
+  /** A run in a process of its own, which can be killed. */
+  const runInProcess = (): ReturnType<typeof spawn> => {
+    const script = `import { migrateUp } from ${JSON.stringify(new URL("migrate-up.ts", import.meta.url).href)};
+      await migrateUp({ role: "ctm_owner" }, { folder: process.argv[1] });`;
+    return spawn(process.execPath, ["--input-type=module", "--eval", script, folder], {
+      stdio: "inherit",
+      env: {
+        ...process.env,
+        PGHOST: connection.host,
+        PGUSER: connection.user,
+        PGPASSWORD: String(connection.password),
+        PGDATABASE: connection.database,
+      },
+    });
+  };
+  const untilRunning = async (start: string): Promise<void> => {
+    await waitFor(`the server to run ${start}`, 10_000, async () => {
+      const { rowCount } = await admin.query(
+        "SELECT FROM pg_stat_activity WHERE datname = $1 AND state = 'active' AND starts_with(query, $2)",
+        [connection.database, start],
+      );
+      return rowCount === 1 ? true : undefined;
+    });
+  };
+
+  it("killed in the middle of a file, leaves nothing, and the next one finishes", async () => {
+    await migration("001_a.sql", "CREATE TABLE a ();\nSELECT pg_sleep(60);");
+    const child = runInProcess();
+    await untilRunning("SELECT pg_sleep");
+    child.kill("SIGKILL");
+    await migration("001_a.sql", "CREATE TABLE a (id int);");
+    expect(await up()).toMatchObject({ applied: [{ version: "001", attempts: 1 }] });
+    expect(await query("SELECT id FROM a")).toEqual([]);
+  });
+
+  it("killed while it builds an index, leaves an invalid one, and the next one rebuilds it", async () => {
+    await migration("001_a.sql", "CREATE TABLE a (id int);");
+    await up();
+    await migration(
+      "002_index.sql",
+      "-- ctm: no-transaction\nCREATE INDEX CONCURRENTLY IF NOT EXISTS a_id ON a (id);",
+    );
+    const holder = await connect(connection, "test");
+    await holder.query("BEGIN; INSERT INTO a VALUES (1)");
+    const child = runInProcess();
+    await untilRunning("CREATE INDEX CONCURRENTLY");
+    child.kill("SIGKILL");
+    const seen: MigrationProgress[] = [];
+    const running = up({ onProgress: (progress) => seen.push(progress) });
+    await waitFor("the index to be dropped", 10_000, async () =>
+      seen.some((progress) => progress.kind === "blocked") ? true : undefined,
+    );
+    await holder.query("COMMIT");
+    await disconnect(holder);
+    expect((await running).applied).toMatchObject([{ version: "002" }]);
+    expect(seen).toContainEqual({ kind: "index-dropped", name: "002_index.sql", index: "a_id" });
+    expect(
+      await query("SELECT indisvalid FROM pg_index WHERE indexrelid = 'a_id'::regclass"),
+    ).toEqual([{ indisvalid: true }]);
+  });
+
+  it("interrupted by its caller, cancels the statement and keeps nothing of the file", async () => {
+    await migration("001_a.sql", "CREATE TABLE a ();\nSELECT pg_sleep(60);");
+    const controller = new AbortController();
+    const running = refused(up({ signal: controller.signal }));
+    await untilRunning("SELECT pg_sleep");
+    controller.abort();
+    expect((await running).text).toBe(
+      `interrupted: stopped at ${join(folder, "migrations/001_a.sql")}:2; nothing of 001_a.sql was kept
+next: ctm migrate up goes on from there`,
+    );
+    expect(await query("SELECT to_regclass('a') AS a")).toEqual([{ a: null }]);
   });
 });
 

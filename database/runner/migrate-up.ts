@@ -39,6 +39,8 @@ export interface MigrateUpOptions {
   target?: string;
   /** Holds `migrations/` and `repeatable/`; this project's own by default. */
   folder?: string;
+  /** Ends the run: the running statement is cancelled and its file rolled back. */
+  signal?: AbortSignal;
   /** Roles that the migrations grant to; a missing one is an error before anything runs. */
   requiredRoles?: readonly string[];
 }
@@ -151,7 +153,7 @@ class MigrationRun {
   }
 
   async apply(files: readonly ParsedMigration[]): Promise<Omit<MigrateUpResult, "durationMs">> {
-    await takeRunLock(this.#client, this.#deadlineMs, (progress) => this.#report(progress));
+    await this.#takeLock(this.#deadlineMs);
     await prepareSession(this.#client, this.#connection, this.#lockTimeoutMs);
     const before = compareState(files, await readLedger(this.#client));
     refuseBrokenState(before);
@@ -162,6 +164,14 @@ class MigrationRun {
     const applied = await this.#applyPending(before);
     const after = compareState(files, await readLedger(this.#client));
     return { applied, adopted, schemaVersion: after.schemaVersion };
+  }
+
+  async #takeLock(deadlineMs: number): Promise<void> {
+    await takeRunLock(this.#client, {
+      deadlineMs,
+      signal: this.#options.signal,
+      onProgress: (progress) => this.#report(progress),
+    });
   }
 
   async #applyPending(state: MigrationState<ParsedMigration>): Promise<AppliedFile[]> {
@@ -211,7 +221,9 @@ class MigrationRun {
           ? this.#runInTransaction(file, enter)
           : this.#runAlone(file, enter));
       } catch (error) {
-        if (isConnectionLoss(error)) {
+        if (this.#options.signal?.aborted === true) {
+          throw interrupted(file, position, error);
+        } else if (isConnectionLoss(error)) {
           if (!(await this.#recorded(file, error))) throw lost(file, position, error);
         } else if (!mayRetry(error)) {
           throw failed(file, position, error);
@@ -230,7 +242,7 @@ class MigrationRun {
             delayMs,
             why: this.#why(error),
           });
-          await delay(delayMs);
+          await delay(delayMs, undefined, this.#delayOptions);
           continue;
         }
       }
@@ -272,14 +284,19 @@ class MigrationRun {
     if (statement !== undefined) {
       enter({ statement, number: 1 });
       const index = concurrentIndexOf(statement.text);
-      if (index !== undefined && (await dropInvalidIndex(this.#client, index))) {
+      const dropped =
+        index !== undefined &&
+        (await this.#watched(file, statement, () => dropInvalidIndex(this.#client, index)));
+      if (dropped) {
         this.#report({ kind: "index-dropped", name: file.name, index: index.index });
       }
       try {
         await this.#query(file, statement);
       } catch (error) {
         if (index !== undefined && !isConnectionLoss(error)) {
-          await dropInvalidIndex(this.#client, index);
+          // What cannot be dropped at once, the next attempt or run drops.
+          await prepareSession(this.#client, this.#connection, this.#lockTimeoutMs);
+          await dropInvalidIndex(this.#client, index).catch(() => undefined);
         }
         throw error;
       }
@@ -290,17 +307,27 @@ class MigrationRun {
   }
 
   async #query(file: ParsedMigration, statement: Statement): Promise<void> {
-    await this.#watch.during(
-      () => this.#client.query(statement.text),
-      (seen, waitedMs) =>
-        this.#report({
-          kind: "blocked",
-          name: file.name,
-          line: statement.line,
-          waitedMs,
-          blockers: seen.blockers,
-        }),
-    );
+    await this.#watched(file, statement, () => this.#client.query(statement.text));
+  }
+
+  /** Does something for a statement that may have to wait, and can be cancelled. */
+  async #watched<T>(
+    file: ParsedMigration,
+    statement: Statement,
+    action: () => Promise<T>,
+  ): Promise<T> {
+    const { signal } = this.#options;
+    signal?.throwIfAborted();
+    const cancel = (): void => void this.#watch.cancel();
+    signal?.addEventListener("abort", cancel, { once: true });
+    try {
+      return await this.#watch.during(action, ({ blockers }, waitedMs) => {
+        const { line } = statement;
+        this.#report({ kind: "blocked", name: file.name, line, waitedMs, blockers });
+      });
+    } finally {
+      signal?.removeEventListener("abort", cancel);
+    }
   }
 
   async #record(file: ParsedMigration, start: number): Promise<void> {
@@ -329,9 +356,7 @@ class MigrationRun {
       this.#client = opened.client;
       this.#watch = opened.watch;
       this.#forwardNotices();
-      await takeRunLock(this.#client, Math.max(0, deadline - performance.now()), (progress) =>
-        this.#report(progress),
-      );
+      await this.#takeLock(Math.max(0, deadline - performance.now()));
       await prepareSession(this.#client, this.#connection, this.#lockTimeoutMs);
       const ledger = await readLedger(this.#client);
       return file.version === null
@@ -379,7 +404,7 @@ class MigrationRun {
         if (!isConnectionLoss(error)) await this.#client.query("ROLLBACK");
         const leftMs = this.#deadlineMs - (performance.now() - start);
         if (mayRetry(error) && leftMs > 0) {
-          await delay(Math.min(pause(attempt), leftMs));
+          await delay(Math.min(pause(attempt), leftMs), undefined, this.#delayOptions);
           continue;
         }
         throw new CtmError("ledger-failed", `${what} could not be written: ${messageOf(error)}`, {
@@ -397,6 +422,11 @@ class MigrationRun {
     if (!(error instanceof DatabaseError)) return messageOf(error);
     if (error.code !== "55P03" || seen === undefined) return error.message;
     return `waiting ${this.#lockTimeoutMs} ms for ${describeBlocked(seen)}`;
+  }
+
+  get #delayOptions(): { signal?: AbortSignal } {
+    const { signal } = this.#options;
+    return signal === undefined ? {} : { signal };
   }
 
   #report(progress: MigrationProgress): void {
@@ -481,6 +511,18 @@ function pause(attempt: number): number {
   return Math.round(shortestPauseMs + Math.random() * (ceiling - shortestPauseMs));
 }
 
+function interrupted(
+  file: ParsedMigration,
+  position: Position | undefined,
+  cause: unknown,
+): CtmError {
+  return new CtmError(
+    "interrupted",
+    `stopped at ${where(file, position)}; ${file.transactional ? `nothing of ${file.name} was kept` : `${file.name} is not recorded as applied`}`,
+    { next: "ctm migrate up goes on from there", cause },
+  );
+}
+
 function failed(file: ParsedMigration, position: Position | undefined, error: unknown): unknown {
   if (error instanceof CtmError) return error;
   if (position === undefined) return error;
@@ -499,23 +541,25 @@ function blocked(
   position: Position | undefined,
   found: { error: unknown; spentMs: number; attempt: number; seen: Blocked | undefined },
 ): CtmError {
-  const where = position === undefined ? file.path : `${file.path}:${position.statement.line}`;
   const waited =
     found.seen === undefined ? messageOf(found.error) : `it needs ${describeBlocked(found.seen)}`;
   return new CtmError(
     "migration-blocked",
-    `${where} gave way ${found.attempt} times in ${Math.round(found.spentMs / 100) / 10} s: ${waited}; nothing of ${file.name} was kept`,
+    `${where(file, position)} gave way ${found.attempt} times in ${Math.round(found.spentMs / 100) / 10} s: ${waited}; nothing of ${file.name} was kept`,
     { next: endBlockers(found.seen), cause: found.error },
   );
 }
 
 function lost(file: ParsedMigration, position: Position | undefined, error: unknown): CtmError {
-  const where = position === undefined ? file.path : `${file.path}:${position.statement.line}`;
   return new CtmError(
     "connection-lost",
-    `${where}: ${messageOf(error)}; looked again on a new connection: ${file.name} is not applied${file.transactional ? " and nothing of it was kept" : ""}`,
+    `${where(file, position)}: ${messageOf(error)}; looked again on a new connection: ${file.name} is not applied${file.transactional ? " and nothing of it was kept" : ""}`,
     { next: "read the server's log for the reason, then ctm migrate up", cause: error },
   );
+}
+
+function where(file: ParsedMigration, position: Position | undefined): string {
+  return position === undefined ? file.path : `${file.path}:${position.statement.line}`;
 }
 
 function describeBlocked(seen: Blocked): string {

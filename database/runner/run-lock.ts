@@ -18,9 +18,13 @@ const pollMs = 250;
  */
 export async function takeRunLock(
   client: Client,
-  deadlineMs: number,
-  onProgress: (progress: MigrationProgress) => void,
+  options: {
+    deadlineMs: number;
+    signal: AbortSignal | undefined;
+    onProgress: (progress: MigrationProgress) => void;
+  },
 ): Promise<void> {
+  const { deadlineMs, signal, onProgress } = options;
   const start = performance.now();
   let reported = -Infinity;
   for (;;) {
@@ -29,6 +33,11 @@ export async function takeRunLock(
       [...lockKey],
     );
     if (rows[0]?.taken === true) return;
+    if (signal?.aborted === true) {
+      throw new CtmError("interrupted", "stopped while waiting for another migration run", {
+        next: "ctm migrate up",
+      });
+    }
     const waitedMs = performance.now() - start;
     const holder = await readHolder(client);
     if (waitedMs >= deadlineMs) {
