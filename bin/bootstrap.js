@@ -121,7 +121,7 @@ async function fetchNode(report) {
     );
   }
   const folder = path.join(cacheRoots()[0], "node");
-  fs.mkdirSync(folder, { recursive: true, mode: 0o755 });
+  makeReadableFolder(folder);
   const lock = await takeLock(path.join(folder, ".lock"), (holder) =>
     report(`waiting for process ${holder}, which is fetching Node`),
   );
@@ -138,7 +138,7 @@ async function fetchNode(report) {
     for (const leftover of fs.readdirSync(folder).filter((name) => name.endsWith(".partial"))) {
       fs.rmSync(path.join(folder, leftover), { recursive: true, force: true });
     }
-    fs.mkdirSync(partial, { mode: 0o755 });
+    fs.mkdirSync(partial);
     const name = `node-linux-${process.arch}@${pinnedNode.version}`;
     const step = `fetching ${name} with npm`;
     const packed = await runNpm(["pack", name, "--json", "--no-dry-run"], partial, lock, step);
@@ -165,6 +165,15 @@ async function fetchNode(report) {
   }
 }
 
+/** Makes a folder and what is missing above it, for every user to read, whatever our umask is. */
+function makeReadableFolder(folder) {
+  const first = fs.mkdirSync(folder, { recursive: true });
+  if (first === undefined) return;
+  for (let made = folder; made.length >= first.length; made = path.dirname(made)) {
+    fs.chmodSync(made, 0o755);
+  }
+}
+
 // --- npm packages -------------------------------------------------------------------------------
 
 /**
@@ -172,10 +181,7 @@ async function fetchNode(report) {
  * finished install and removed before one, so that an interrupted install is done again.
  */
 async function ensurePackages(root, node, report) {
-  const lockfile = fs.readFileSync(path.join(root, "package-lock.json"));
-  const checksum = createHash("sha256").update(lockfile).digest("hex");
-  if (isInstalled(root, lockfile, checksum)) return;
-
+  if (isInstalled(root)) return;
   const modules = path.join(root, "node_modules");
   const temporary = path.join(root, ".tmp");
   try {
@@ -192,13 +198,14 @@ async function ensurePackages(root, node, report) {
     report(`waiting for process ${holder}, which is installing the npm packages`),
   );
   try {
-    if (isInstalled(root, lockfile, checksum)) return;
+    if (isInstalled(root)) return;
     const why = fs.existsSync(modules)
-      ? "package-lock.json has changed"
+      ? "they are not those of package-lock.json"
       : "first run in this folder";
-    report(`installing the npm packages of package-lock.json (${why}; about half a minute)`);
+    report(`installing the npm packages (${why}; about half a minute)`);
     fs.rmSync(path.join(modules, stampName), { force: true });
-    fs.rmSync(path.join(modules, ".package-lock.json"), { force: true });
+    fs.rmSync(path.join(modules, listName), { force: true });
+    const checksum = lockChecksum(root);
     const options = [
       "--include=dev",
       "--include=optional",
@@ -206,19 +213,29 @@ async function ensurePackages(root, node, report) {
       "--no-audit",
       "--no-fund",
     ];
-    await runNpm(["ci", ...options], root, lock, "npm ci", path.dirname(node));
+    await runNpm(["ci", ...options], root, lock, "npm ci", node);
     fs.writeFileSync(path.join(modules, stampName), checksum);
   } finally {
     lock.release();
   }
 }
 
+/** Ours: the checksum of the package-lock.json that was installed. */
 const stampName = ".ctm-installed";
+/** npm's: what it has installed, written when it is done. */
+const listName = ".package-lock.json";
 
-function isInstalled(root, lockfile, checksum) {
+function lockChecksum(root) {
+  return createHash("sha256")
+    .update(fs.readFileSync(path.join(root, "package-lock.json")))
+    .digest("hex");
+}
+
+function isInstalled(root) {
   const stamp = path.join(root, "node_modules", stampName);
+  const checksum = lockChecksum(root);
   if (readIfExists(stamp) === checksum) return true;
-  if (!matchesInstalled(root, lockfile)) return false;
+  if (!matchesInstalled(root)) return false;
   try {
     fs.writeFileSync(stamp, checksum);
   } catch {
@@ -227,12 +244,12 @@ function isInstalled(root, lockfile, checksum) {
   return true;
 }
 
-/** Somebody may have run npm themselves: npm leaves a list of what it installed when it is done. */
-function matchesInstalled(root, lockfile) {
-  const installedList = readIfExists(path.join(root, "node_modules", ".package-lock.json"));
-  if (installedList === undefined) return false;
-  const wanted = JSON.parse(lockfile.toString("utf8")).packages;
-  const installed = JSON.parse(installedList).packages;
+/** Somebody may have run npm themselves: then its own list says what is there. */
+function matchesInstalled(root) {
+  const list = readIfExists(path.join(root, "node_modules", listName));
+  if (list === undefined) return false;
+  const wanted = JSON.parse(fs.readFileSync(path.join(root, "package-lock.json"), "utf8")).packages;
+  const installed = JSON.parse(list).packages;
   return Object.entries(wanted).every(([where, { version, integrity, optional, peer }]) => {
     if (!where.startsWith("node_modules/")) return true;
     const found = installed[where];
@@ -272,11 +289,18 @@ function findNpm() {
   return real.endsWith(".js") ? [process.execPath, real] : [real];
 }
 
-/** Runs npm and returns its standard output. Install scripts find `nodeFolder` first on PATH. */
-function runNpm(args, cwd, lock, step, nodeFolder = path.dirname(process.execPath)) {
+/** Runs npm and returns its standard output. Its install scripts find `node` on PATH. */
+function runNpm(args, cwd, lock, step, node = process.execPath) {
   const [command, ...before] = findNpm();
-  const env = { ...process.env, PATH: `${nodeFolder}:${process.env["PATH"] ?? ""}` };
-  return runToEnd(command, [...before, ...args], cwd, lock, step, env);
+  return runToEnd(command, [...before, ...args], cwd, lock, step, withNodeOnPath(node));
+}
+
+/** An environment in which the command `node` is this one. */
+function withNodeOnPath(node) {
+  const folders = (process.env["PATH"] ?? "").split(":").filter((folder) => folder !== "");
+  const first = folders.map((folder) => path.join(folder, "node")).find(isExecutable);
+  if (first !== undefined && fs.realpathSync(first) === fs.realpathSync(node)) return process.env;
+  return { ...process.env, PATH: [path.dirname(node), ...folders].join(":") };
 }
 
 /** Runs a program that inherits the lock, so that a second run waits for it even if we die. */
@@ -310,8 +334,7 @@ function handOver(node, file, args) {
   // Type stripping is announced as experimental by every Node 22.
   const child = spawn(node, ["--disable-warning=ExperimentalWarning", file, ...args], {
     stdio: "inherit",
-    // `node` in any program below is the right one too.
-    env: { ...process.env, PATH: `${path.dirname(node)}:${process.env["PATH"] ?? ""}` },
+    env: withNodeOnPath(node),
   });
   const forward = (signal) => child.kill(signal);
   for (const signal of ["SIGTERM", "SIGHUP", "SIGUSR2"]) process.on(signal, forward);

@@ -1,23 +1,34 @@
 import { access, constants } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { CtmError, messageOf, run } from "#system";
+import { CtmError, run } from "#system";
 import type { Artifact } from "./artifacts.ts";
 
 const buildDeadlineMs = 60 * 60_000;
+
+/** Where the official and the Debian packages put Go, for a PATH without them. */
+const usualGoFolders = ["/usr/local/go/bin", "/usr/lib/go/bin"];
+
+export interface BuildOptions {
+  /** Why it is not downloaded, for progress and errors: "… did not answer". */
+  why: string;
+  report: (line: string) => void;
+  env: NodeJS.ProcessEnv;
+  /** Where to look for Go after PATH. */
+  goFolders?: readonly string[];
+}
 
 /**
  * Builds an artifact from its Go modules, as pinned by its go.mod and go.sum, into `folder`.
  * Go's own build cache keeps what a killed build has compiled.
  *
- * @param why why it is not downloaded, for the errors
  * @throws CtmError `engine-not-available`, `engine-module-outdated`, `go-missing`, `go-too-old`,
  *   `disk-full`, `engine-build-failed`
  */
 export async function buildInto(
   artifact: Artifact,
   folder: string,
-  options: { why: string; report: (line: string) => void; env: NodeJS.ProcessEnv },
+  options: BuildOptions,
 ): Promise<void> {
   const { build } = artifact;
   const { why, report } = options;
@@ -36,7 +47,7 @@ export async function buildInto(
     );
   }
   const env = buildEnvironment(options.env);
-  const go = await findGo(artifact, build.module, why, env);
+  const go = await findGo(artifact, build.module, { ...options, env });
   report(`building ${artifact.title} from Go modules, as ${why}; usually ${build.usually}`);
   const flags = [
     "-mod=readonly",
@@ -84,6 +95,11 @@ export async function buildInto(
   }
 }
 
+/** Without code and next step, as the text goes into an error that has its own. */
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** What a caller's own Go settings must not change; caches, proxy and toolchain stay theirs. */
 function buildEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const { GOOS: _system, GOARCH: _machine, ...kept } = env;
@@ -91,14 +107,13 @@ function buildEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return { HOME: homedir(), ...kept, CGO_ENABLED: "0", GOWORK: "off", GO111MODULE: "on" };
 }
 
-/** A Go that can build the module: on PATH, or where its official and Debian packages put it. */
+/** A Go that can build the module. */
 async function findGo(
   artifact: Artifact,
   module: string,
-  why: string,
-  env: NodeJS.ProcessEnv,
+  { why, env, goFolders = usualGoFolders }: BuildOptions,
 ): Promise<string> {
-  const folders = [...(env["PATH"] ?? "").split(":"), "/usr/local/go/bin", "/usr/lib/go/bin"];
+  const folders = [...(env["PATH"] ?? "").split(":"), ...goFolders];
   for (const folder of folders) {
     const go = join(folder, "go");
     if (folder === "" || !(await isExecutable(go))) continue;

@@ -19,16 +19,18 @@ const stallDeadlineMs = 30_000;
 export class DownloadUnavailable extends Error {}
 
 /**
- * Pulumi's releases, or a mirror of them. Once the server has not answered it is not asked again,
- * so that a network without it costs five seconds and not five for each artifact.
+ * Pulumi's releases, or a mirror of them. A server that has not answered is not asked again, so a
+ * network without it costs five seconds, and not five for each artifact.
  */
 export class Downloads {
   readonly #base: string;
+  readonly #report: (line: string) => void;
   #unavailable: string | undefined;
 
   /** @param base URL of the releases; "off" for a network that is known to have none */
-  constructor(base: string) {
+  constructor(base: string, report: (line: string) => void) {
     this.#base = base.replace(/\/+$/, "");
+    this.#report = report;
     if (base === "off") this.#unavailable = "downloads are off (CTM_PULUMI_DOWNLOADS)";
   }
 
@@ -46,7 +48,7 @@ export class Downloads {
       throw new DownloadUnavailable(`${this.#base}/${checksums} does not list ${archive}`);
     }
     const file = join(folder, "archive.tar.gz");
-    const actual = await this.#save(archive, file, expected.algorithm);
+    const actual = await this.#save(archive, file, expected.algorithm, artifact.title);
     if (actual !== expected.hex) {
       throw new CtmError(
         "checksum-mismatch",
@@ -69,12 +71,22 @@ export class Downloads {
   }
 
   /** Saves a file and returns its checksum. */
-  async #save(path: string, file: string, algorithm: string): Promise<string> {
+  async #save(path: string, file: string, algorithm: string, title: string): Promise<string> {
+    const url = `${this.#base}/${path}`;
     const stalled = new AbortController();
     let timer = setTimeout(() => stalled.abort(), answerDeadlineMs);
+    const started = Date.now();
+    let bytes = 0;
+    const progress = setInterval(() => {
+      const megabytes = Math.round(bytes / 1_000_000);
+      this.#report(`downloading ${title}: ${megabytes} MB in ${secondsSince(started)} s so far`);
+    }, 20_000);
     try {
       const response = await this.#request(path, stalled.signal);
-      if (response.body === null) throw new DownloadUnavailable(`${this.#base}/${path} is empty`);
+      if (response.body === null) throw new DownloadUnavailable(`${url} is empty`);
+      const total = Number(response.headers.get("content-length") ?? 0);
+      const size = total === 0 ? "" : ` (${Math.ceil(total / 1_000_000)} MB)`;
+      this.#report(`downloading ${title} from ${url}${size}`);
       const hash = createHash(algorithm);
       await pipeline(
         Readable.fromWeb(response.body),
@@ -82,6 +94,7 @@ export class Downloads {
           for await (const chunk of chunks) {
             clearTimeout(timer);
             timer = setTimeout(() => stalled.abort(), stallDeadlineMs);
+            bytes += chunk.length;
             hash.update(chunk);
             yield chunk;
           }
@@ -90,9 +103,12 @@ export class Downloads {
       );
       return hash.digest("hex");
     } catch (error) {
-      throw this.#broken(path, error);
+      if (!stalled.signal.aborted || bytes === 0) throw this.#broken(path, error);
+      this.#unavailable = `${url} sent nothing for ${stallDeadlineMs / 1000} s`;
+      throw new DownloadUnavailable(this.#unavailable, { cause: error });
     } finally {
       clearTimeout(timer);
+      clearInterval(progress);
     }
   }
 
@@ -104,20 +120,25 @@ export class Downloads {
     } catch (error) {
       throw this.#broken(path, error);
     }
-    if (!response.ok) throw new DownloadUnavailable(`${url} answered ${response.status}`);
-    return response;
+    if (response.ok) return response;
+    await response.body?.cancel();
+    throw new DownloadUnavailable(`${url} answered ${response.status}`);
   }
 
   /** Network trouble means building instead; a full disk would stop the build as well. */
   #broken(path: string, error: unknown): unknown {
     if (error instanceof DownloadUnavailable || systemErrorCode(error) === "ENOSPC") return error;
-    const aborted = error instanceof Error && /abort|timeout/i.test(error.name);
-    const reason = aborted
+    const silent = error instanceof Error && /abort|timeout/i.test(error.name);
+    const reason = silent
       ? `did not answer within ${answerDeadlineMs / 1000} s`
       : `did not answer: ${innermostMessage(error)}`;
     this.#unavailable = `${this.#base} ${reason}`;
     return new DownloadUnavailable(`${this.#base}/${path} ${reason}`, { cause: error });
   }
+}
+
+function secondsSince(started: number): number {
+  return Math.round((Date.now() - started) / 1000);
 }
 
 /** fetch() only says "fetch failed"; the reason is its cause. */

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
-import { access, constants, readdir, rename, rm } from "node:fs/promises";
+import { access, chmod, constants, mkdir, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { CtmError, makeDirectory, messageOf, run, systemErrorCode } from "#system";
+import { CtmError, messageOf, run, systemErrorCode } from "#system";
 import { takeLock } from "../../bin/lock.js";
 import type { Artifact } from "./artifacts.ts";
 import { buildInto } from "./build.ts";
@@ -13,6 +13,8 @@ export interface ObtainOptions {
   downloads: Downloads;
   report: (line: string) => void;
   env: NodeJS.ProcessEnv;
+  /** Where to look for Go after PATH. */
+  goFolders?: readonly string[];
 }
 
 /**
@@ -52,8 +54,7 @@ async function findCached(
 async function fill(artifact: Artifact, target: string, options: ObtainOptions): Promise<string> {
   const { report } = options;
   const parent = dirname(target);
-  await makeDirectory(options.caches[0], { mode: 0o755 });
-  await makeDirectory(parent, { mode: 0o755 });
+  await makeReadableFolder(parent);
   const lock = await takeLock(`${target}.lock`, (holder) =>
     report(`waiting for process ${holder}, which is getting ${artifact.title}`),
   );
@@ -66,7 +67,7 @@ async function fill(artifact: Artifact, target: string, options: ObtainOptions):
     for (const name of await readdir(parent)) {
       if (name.startsWith(prefix)) await rm(join(parent, name), { recursive: true, force: true });
     }
-    await makeDirectory(partial, { mode: 0o755 });
+    await mkdir(partial);
     const started = Date.now();
     const way = await downloadOrBuild(artifact, partial, options);
     await run("chmod", ["-R", "a+rX", partial]);
@@ -83,19 +84,27 @@ async function fill(artifact: Artifact, target: string, options: ObtainOptions):
 async function downloadOrBuild(
   artifact: Artifact,
   folder: string,
-  { downloads, report, env }: ObtainOptions,
+  { downloads, ...options }: ObtainOptions,
 ): Promise<"downloaded" | "built"> {
   try {
-    report(`looking for ${artifact.title} among Pulumi's downloads`);
     await downloads.fetchInto(artifact, folder);
     return "downloaded";
   } catch (error) {
     if (!(error instanceof DownloadUnavailable)) throw error;
-    await buildInto(artifact, folder, { why: error.message, report, env });
+    await buildInto(artifact, folder, { ...options, why: error.message });
     return "built";
   }
 }
 
+/** Makes a folder and what is missing above it, for every user to read, whatever our umask is. */
+async function makeReadableFolder(folder: string): Promise<void> {
+  const first = await mkdir(folder, { recursive: true });
+  if (first === undefined) return;
+  for (let made = folder; made.length >= first.length; made = dirname(made))
+    await chmod(made, 0o755);
+}
+
+/** What a person can do about a system error; other errors pass. */
 function explain(error: unknown, artifact: Artifact, target: string): unknown {
   const code = systemErrorCode(error);
   if (code === "ENOSPC") {

@@ -42,7 +42,7 @@ export async function prepareEngine(options: PrepareOptions): Promise<Engine> {
   const report = options.report ?? ((line: string) => void process.stderr.write(`ctm: ${line}\n`));
   const obtaining = {
     caches: cachesOf(env),
-    downloads: new Downloads(env["CTM_PULUMI_DOWNLOADS"] || officialDownloads),
+    downloads: new Downloads(env["CTM_PULUMI_DOWNLOADS"] || officialDownloads, report),
     report,
     env,
   };
