@@ -9,4 +9,20 @@ export interface Entry {
 }
 
 /** Every command, in the order of the help. Each is imported only when it is called. */
-export const commands: readonly Entry[] = [];
+export const commands: readonly Entry[] = [
+  {
+    name: "status",
+    summary: "how the stack is, on one screen",
+    load: () => import("./status/index.ts"),
+  },
+  {
+    name: "psql",
+    summary: "psql on the primary, as the database's owner",
+    load: () => import("./psql/index.ts"),
+  },
+  {
+    name: "logs",
+    summary: "the log of one service",
+    load: () => import("./logs/index.ts"),
+  },
+];

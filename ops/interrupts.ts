@@ -1,13 +1,15 @@
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { constants } from "node:os";
-import { CtmError } from "#system";
+import { CtmError, type Identity } from "#system";
 
 /** A program to which a command leaves the terminal. */
 export interface Guest {
   command: string;
   args: readonly string[];
   env: NodeJS.ProcessEnv;
+  /** Numeric OS user to run as; our own by default. */
+  identity?: Identity;
 }
 
 /**
@@ -42,8 +44,8 @@ export class Interrupts {
    * @returns its exit code, as a shell would say it: 128 and the number for a signal
    * @throws CtmError `command-not-found`
    */
-  async handOver({ command, args, env }: Guest): Promise<number> {
-    const child = spawn(command, args, { env, stdio: "inherit" });
+  async handOver({ command, args, env, identity }: Guest): Promise<number> {
+    const child = spawn(command, args, { env, stdio: "inherit", ...identity });
     this.#guest = child;
     try {
       return await new Promise<number>((resolve, reject) => {

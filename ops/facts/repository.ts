@@ -1,0 +1,185 @@
+import { z } from "zod";
+import type { Descriptor } from "#stack";
+import { CtmError, runAs } from "#system";
+import type { Context } from "../command.ts";
+import { createShell } from "../shell.ts";
+
+export type BackupType = "full" | "diff" | "incr";
+
+/** One backup, as pgBackRest's `info` has it. */
+export interface Backup {
+  /** pgBackRest's name of it, such as 20261124-020000F. */
+  label: string;
+  type: BackupType;
+  /** Number of the repository that holds it. */
+  repository: number;
+  /** Label of the backup that it builds on; null for a full one. */
+  prior: string | null;
+  startedAt: Date;
+  /** A restore can reach any moment from here on. */
+  stoppedAt: Date;
+  /** Bytes of the database when it was taken. */
+  databaseBytes: number;
+  /** Bytes that it alone takes in the repository. */
+  storedBytes: number;
+  firstWal: string;
+  lastWal: string;
+  /** pgBackRest found page checksums that do not match. */
+  damaged: boolean;
+}
+
+export interface Repository {
+  number: number;
+  /** pgBackRest's word: `ok`, or what is wrong. */
+  status: string;
+  ok: boolean;
+  cipher: string | null;
+  /** Oldest and newest WAL segment of the newest archive; null when it holds none. */
+  oldestWal: string | null;
+  newestWal: string | null;
+}
+
+export interface RepositoryFacts {
+  repositories: Repository[];
+  /** Oldest first. */
+  backups: Backup[];
+  /** A backup, expire or stanza command of the stanza runs on this host now. */
+  running: boolean;
+}
+
+/** `info --output=json` (https://pgbackrest.org/command.html#command-info), of pgBackRest 2.45. */
+const infoAnswer = z.array(
+  z.object({
+    name: z.string(),
+    status: z.object({
+      code: z.int(),
+      message: z.string(),
+      lock: z.object({ backup: z.object({ held: z.boolean() }) }),
+    }),
+    repo: z
+      .array(
+        z.object({
+          key: z.int(),
+          cipher: z.string(),
+          status: z.object({ code: z.int(), message: z.string() }),
+        }),
+      )
+      .default([]),
+    archive: z
+      .array(
+        z.object({
+          database: z.object({ "repo-key": z.int() }),
+          id: z.string(),
+          min: z.string().nullish(),
+          max: z.string().nullish(),
+        }),
+      )
+      .default([]),
+    backup: z
+      .array(
+        z.object({
+          label: z.string(),
+          type: z.enum(["full", "diff", "incr"]),
+          prior: z.string().nullable(),
+          error: z.boolean().nullish(),
+          database: z.object({ "repo-key": z.int() }),
+          timestamp: z.object({ start: z.number(), stop: z.number() }),
+          info: z.object({
+            size: z.number(),
+            repository: z.object({ delta: z.number() }),
+          }),
+          archive: z.object({ start: z.string().nullable(), stop: z.string().nullable() }),
+        }),
+      )
+      .default([]),
+  }),
+);
+
+/** Parses pgBackRest's answer. @throws CtmError `repository-unreadable` */
+export function parseInfo(text: string, stanza: string): RepositoryFacts {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    value = undefined;
+  }
+  const parsed = infoAnswer.safeParse(value);
+  if (!parsed.success) {
+    throw new CtmError(
+      "repository-unreadable",
+      `pgBackRest answered in an unknown form: ${text.slice(0, 200)}`,
+    );
+  }
+  const found = parsed.data.find(({ name }) => name === stanza);
+  if (found === undefined) {
+    return { repositories: [], backups: [], running: false };
+  }
+  return {
+    repositories: found.repo.map(({ key, cipher, status }) => {
+      // The last entry belongs to the newest PostgreSQL version and system identifier.
+      const archive = found.archive.findLast(({ database }) => database["repo-key"] === key);
+      return {
+        number: key,
+        status: status.message,
+        ok: status.code === 0,
+        cipher: cipher === "none" ? null : cipher,
+        oldestWal: archive?.min ?? null,
+        newestWal: archive?.max ?? null,
+      };
+    }),
+    backups: found.backup
+      .map((each): Backup => ({
+        label: each.label,
+        type: each.type,
+        repository: each.database["repo-key"],
+        prior: each.prior,
+        startedAt: new Date(each.timestamp.start * 1000),
+        stoppedAt: new Date(each.timestamp.stop * 1000),
+        databaseBytes: each.info.size,
+        storedBytes: each.info.repository.delta,
+        firstWal: each.archive.start ?? "",
+        lastWal: each.archive.stop ?? "",
+        damaged: each.error ?? false,
+      }))
+      .toSorted((one, other) => one.stoppedAt.getTime() - other.stoppedAt.getTime()),
+    running: found.status.lock.backup.held,
+  };
+}
+
+/**
+ * Reads the repositories through pgBackRest, as the OS user that owns them.
+ *
+ * @throws CtmError `no-permission`, `repository-unreadable`
+ */
+export async function readRepository(
+  descriptor: Descriptor,
+  context: Pick<Context, "env" | "signal">,
+  timeoutMs: number,
+): Promise<RepositoryFacts> {
+  const shell = createShell(context, await runAs(descriptor.users.postgres));
+  const { stanza } = descriptor.backup;
+  // The repositories are the same in every member's configuration.
+  const [member] = descriptor.postgres.members;
+  const finished = await shell({
+    timeout: timeoutMs,
+  })`pgbackrest --config=${member?.backrestConfiguration} --stanza=${stanza} --log-level-console=off --log-level-stderr=error info --output=json`;
+  if (!finished.ok) {
+    throw new CtmError("repository-unreadable", backrestFailure(finished), { next: "ctm doctor" });
+  }
+  return parseInfo(finished.stdout, stanza);
+}
+
+/** pgBackRest's own words for what went wrong, without time stamps. */
+export function backrestFailure(finished: {
+  stdall: string;
+  exitCode: number | null;
+  signal: NodeJS.Signals | null;
+}): string {
+  const lines = finished.stdall
+    .split("\n")
+    .map((line) => line.replace(/^.*?(ERROR|WARN): /, ""))
+    .filter((line) => line.trim() !== "");
+  const ending =
+    finished.signal === null ? `exit code ${finished.exitCode}` : `signal ${finished.signal}`;
+  return `pgBackRest ended with ${ending}${lines.length === 0 ? "" : `: ${lines.slice(-3).join("; ")}`}`;
+}

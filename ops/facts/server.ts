@@ -1,0 +1,109 @@
+import { Client, type ClientConfig } from "pg";
+
+/** What the leader says of its WAL archiving. */
+export interface ArchiverFacts {
+  /** Name of the newest archived WAL segment; null before the first one. */
+  newestWal: string | null;
+  /** When the newest archived segment was complete: what was committed before is in the archive. */
+  completeAt: Date | null;
+  /** The last attempt failed. */
+  failing: boolean;
+  failedWal: string | null;
+  failedAt: Date | null;
+  /** Complete segments that wait to be archived, and since when the oldest does. */
+  waiting: number;
+  waitingSince: Date | null;
+}
+
+/** A server reached through one of the proxy's ports. */
+export interface DoorFacts {
+  /** Address of the member behind it, as that member knows it. */
+  address: string | null;
+  port: number | null;
+  inRecovery: boolean;
+}
+
+/** Opens a connection that gives up: on-call commands must answer about dead servers too. */
+async function connected<T>(
+  config: ClientConfig,
+  timeoutMs: number,
+  work: (client: Client) => Promise<T>,
+): Promise<T> {
+  const client = new Client({
+    ...config,
+    application_name: "ctm status",
+    connectionTimeoutMillis: timeoutMs,
+    query_timeout: timeoutMs,
+  });
+  // A connection lost between two queries is reported by the next query.
+  client.on("error", () => undefined);
+  try {
+    await client.connect();
+    return await work(client);
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+/** Who answers behind a port of the proxy. Needs no privilege but to log in. */
+export async function readDoor(config: ClientConfig, timeoutMs: number): Promise<DoorFacts> {
+  return await connected(config, timeoutMs, async (client) => {
+    const { rows } = await client.query<{
+      address: string | null;
+      port: number | null;
+      in_recovery: boolean;
+    }>(
+      `SELECT host(inet_server_addr()) AS address, inet_server_port() AS port,
+              pg_is_in_recovery() AS in_recovery`,
+    );
+    const [row] = rows;
+    return {
+      address: row?.address ?? null,
+      port: row?.port ?? null,
+      inRecovery: row?.in_recovery ?? false,
+    };
+  });
+}
+
+/** The leader's archiver. Needs pg_monitor. */
+export async function readArchiver(
+  config: ClientConfig,
+  timeoutMs: number,
+): Promise<ArchiverFacts> {
+  return await connected(config, timeoutMs, async (client) => {
+    // A segment's .done file is its .ready file renamed, so its time is when the segment was
+    // complete. It is removed with the segment: then the time of archiving is the nearest known.
+    const { rows } = await client.query<{
+      newest: string | null;
+      complete_at: Date | null;
+      failed: string | null;
+      failed_at: Date | null;
+      failing: boolean;
+      waiting: number;
+      waiting_since: Date | null;
+    }>(
+      `WITH files AS (SELECT name, modification FROM pg_ls_archive_statusdir())
+       SELECT last_archived_wal AS newest,
+              coalesce((SELECT modification FROM files WHERE name = last_archived_wal || '.done'),
+                       last_archived_time) AS complete_at,
+              last_failed_wal AS failed, last_failed_time AS failed_at,
+              last_failed_time IS NOT NULL AND
+                last_failed_time > coalesce(last_archived_time, '-infinity') AS failing,
+              (SELECT count(*)::integer FROM files WHERE name LIKE '%.ready') AS waiting,
+              (SELECT min(modification) FROM files WHERE name LIKE '%.ready') AS waiting_since
+         FROM pg_stat_archiver`,
+    );
+    const [row] = rows;
+    if (row === undefined) throw new Error("pg_stat_archiver is empty");
+    return {
+      // A backup label file has its segment's name with more behind it; a history file has none.
+      newestWal: row.newest?.match(/^[0-9A-F]{24}/)?.[0] ?? null,
+      completeAt: row.complete_at,
+      failing: row.failing,
+      failedWal: row.failed,
+      failedAt: row.failed_at,
+      waiting: row.waiting,
+      waitingSince: row.waiting_since,
+    };
+  });
+}

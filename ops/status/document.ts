@@ -1,0 +1,81 @@
+import { z } from "zod";
+
+const door = z.strictObject({
+  host: z.string(),
+  port: z.int(),
+  database: z.string(),
+  /** Name of the member that answers there now. */
+  member: z.string().nullable(),
+  reachable: z.boolean(),
+});
+
+const time = z.iso.datetime();
+
+/** What `ctm status --json` prints: unknown is null, never empty. */
+export const statusDocument = z.strictObject({
+  stack: z.string(),
+  healthy: z.boolean(),
+  /** Why it is not healthy. */
+  problems: z.array(z.strictObject({ code: z.string(), message: z.string(), next: z.string() })),
+  checked_at: time,
+  postgres: z.strictObject({
+    version: z.string().nullable(),
+    primary: z.string().nullable(),
+    paused: z.boolean().nullable(),
+    members: z.array(
+      z.strictObject({
+        name: z.string(),
+        role: z.string().nullable(),
+        state: z.string().nullable(),
+        timeline: z.int().nullable(),
+        lag_bytes: z.int().nullable(),
+      }),
+    ),
+    rw: door,
+    ro: door,
+  }),
+  services: z.array(z.strictObject({ name: z.string(), state: z.string().nullable() })).nullable(),
+  backup: z.strictObject({
+    last_full_at: time.nullable(),
+    last_at: time.nullable(),
+    running: z.boolean().nullable(),
+    recoverable_from: time.nullable(),
+    recoverable_to: time.nullable(),
+    gaps: z.array(z.strictObject({ from: z.string(), to: z.string() })).nullable(),
+    repositories: z
+      .array(
+        z.strictObject({
+          name: z.string(),
+          number: z.int(),
+          path: z.string(),
+          status: z.string().nullable(),
+          backups: z.int().nullable(),
+          newest_wal: z.string().nullable(),
+        }),
+      )
+      .nullable(),
+    archive: z
+      .strictObject({
+        newest_wal: z.string().nullable(),
+        failing: z.boolean(),
+        waiting_segments: z.int(),
+      })
+      .nullable(),
+    last_drill: z
+      .strictObject({ at: time, ok: z.boolean(), rto_ms: z.int(), rpo_ms: z.int() })
+      .nullable(),
+  }),
+  api: z.strictObject({
+    url: z.string(),
+    admin_url: z.string(),
+    version: z.string().nullable(),
+    ready: z.boolean(),
+  }),
+  schema: z.strictObject({ version: z.string().nullable(), pending: z.int().nullable() }),
+  alerts: z.strictObject({
+    firing: z.array(z.strictObject({ name: z.string(), severity: z.string() })).nullable(),
+  }),
+});
+
+export type StatusDocument = z.infer<typeof statusDocument>;
+export type Problem = StatusDocument["problems"][number];

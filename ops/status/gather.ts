@@ -1,0 +1,99 @@
+import { readFile } from "node:fs/promises";
+import { CtmError, messageOf } from "#system";
+import type { Context } from "../command.ts";
+import { readCluster, type ClusterFacts } from "../facts/cluster.ts";
+import { stackConnection, type LoginRole } from "../facts/connection.ts";
+import { httpGet } from "../facts/https-get.ts";
+import { readRepository, type RepositoryFacts } from "../facts/repository.ts";
+import { readArchiver, readDoor, type ArchiverFacts, type DoorFacts } from "../facts/server.ts";
+import { readServices, type ServiceFacts } from "../facts/services.ts";
+import { within } from "../facts/within.ts";
+import type { Stack } from "../open-stack.ts";
+
+/** One part of the stack asked once: what it answered, or why it did not. */
+export type Probe<T> = { facts: T; failure: null } | { facts: null; failure: string };
+
+/** Everything that the parts of a stack say of themselves at one moment. */
+export interface Probes {
+  services: Probe<ServiceFacts[]>;
+  cluster: Probe<ClusterFacts>;
+  rw: Probe<DoorFacts>;
+  ro: Probe<DoorFacts>;
+  archiver: Probe<ArchiverFacts>;
+  repository: Probe<RepositoryFacts>;
+  api: Probe<{ version: string | null }>;
+  schema: Probe<{ version: string | null; pending: number }>;
+}
+
+/** No part may hold up the answer for longer than this. */
+export const probeMs = 3_000;
+
+/** Asks all parts at once; a dead part costs `probeMs` and nothing else. */
+export async function gather(
+  stack: Stack,
+  context: Pick<Context, "env" | "signal">,
+): Promise<Probes> {
+  const { descriptor } = stack;
+  const connection = (role: LoginRole, door: "rw" | "ro") => stackConnection(stack, role, door);
+  const [services, cluster, rw, ro, archiver, firstRepository, api, schema] = await Promise.all([
+    probe(readServices(descriptor, context, probeMs)),
+    probe(
+      readFile(descriptor.tls.authority, "utf8").then((authority) =>
+        readCluster(descriptor, authority, { timeoutMs: probeMs, signal: context.signal }),
+      ),
+    ),
+    probe(connection("ctm_monitor", "rw").then((config) => readDoor(config, probeMs))),
+    probe(connection("ctm_monitor", "ro").then((config) => readDoor(config, probeMs))),
+    probe(connection("ctm_monitor", "rw").then((config) => readArchiver(config, probeMs))),
+    probe(readRepository(descriptor, context, probeMs)),
+    probe(readApi(descriptor.api.adminUrl, context.signal)),
+    probe(connection("ctm_migrator", "rw").then(readSchema)),
+  ]);
+  // Both were read at once: a segment archived in between is in one and not yet in the other.
+  const repository = isBehind(archiver.facts, firstRepository.facts)
+    ? await probe(readRepository(descriptor, context, probeMs))
+    : firstRepository;
+  return { services, cluster, rw, ro, archiver, repository, api, schema };
+}
+
+/** The server calls a segment archived that no repository has. */
+export function isBehind(
+  archiver: ArchiverFacts | null,
+  repository: RepositoryFacts | null,
+): boolean {
+  const archived = archiver?.newestWal ?? null;
+  if (archived === null || repository === null) return false;
+  return repository.repositories.some(
+    ({ newestWal }) => newestWal === null || newestWal < archived,
+  );
+}
+
+async function probe<T>(work: Promise<T>): Promise<Probe<T>> {
+  try {
+    // Half a second more than the work gives itself, so that its own words are heard.
+    return { facts: await within(probeMs + 500, work), failure: null };
+  } catch (error) {
+    return { facts: null, failure: error instanceof CtmError ? error.message : messageOf(error) };
+  }
+}
+
+async function readApi(adminUrl: string, signal: AbortSignal): Promise<{ version: string | null }> {
+  const answer = await httpGet(new URL("/ready", adminUrl), { timeoutMs: probeMs, signal });
+  if (answer.status !== 200) throw new Error(`/ready answers ${answer.status}`);
+  const body: unknown = JSON.parse(answer.text);
+  const known = typeof body === "object" && body !== null && "version" in body;
+  return { version: known && typeof body.version === "string" ? body.version : null };
+}
+
+async function readSchema(
+  config: Awaited<ReturnType<typeof stackConnection>>,
+): Promise<{ version: string | null; pending: number }> {
+  const { migrationStatus } = await import("#database");
+  const state = await migrationStatus({
+    ...config,
+    role: "ctm_owner",
+    connectionTimeoutMillis: probeMs,
+    query_timeout: probeMs,
+  });
+  return { version: state.schemaVersion, pending: state.pending.length };
+}

@@ -1,0 +1,118 @@
+import { defineCommand } from "../command.ts";
+import { openStack, type Stack } from "../open-stack.ts";
+import { statusDocument, type StatusDocument } from "./document.ts";
+import { gather, isBehind, type Probes } from "./gather.ts";
+import { judge } from "./judge.ts";
+import { render } from "./render.ts";
+
+export const command = defineCommand({
+  help: "Asks every part of the stack at once, three seconds at most, and says what is so and what is wrong. Exits 3 when something is wrong. Changes nothing.",
+  examples: [
+    { run: "ctm status", does: "one screen" },
+    { run: "ctm status --json | jq .healthy", does: "for a script" },
+  ],
+  arguments: {},
+  flags: {},
+  document: statusDocument,
+  async run(_, context) {
+    const stack = await openStack(context);
+    context.progress.step("asking the stack's parts");
+    return describe(stack, await gather(stack, context), new Date());
+  },
+  render,
+  exitCode: ({ healthy }) => (healthy ? 0 : 3),
+});
+
+/** The document from what the parts said. */
+export function describe({ descriptor }: Stack, probes: Probes, now: Date): StatusDocument {
+  const { postgres, backup, api, stack } = descriptor;
+  const { cluster, rw, ro, archiver, repository } = probes;
+  const problems = judge(descriptor, probes, now);
+  const backups = repository.facts?.backups ?? [];
+  const [oldest] = backups;
+  const memberAt = (facts: Probes["rw"]["facts"]): string | null =>
+    postgres.members.find(({ host, port }) => host === facts?.address && port === facts.port)
+      ?.name ?? null;
+  // What the repository lacks cannot be recovered, whatever the server believes.
+  const recoverable = oldest !== undefined && !isBehind(archiver.facts, repository.facts);
+  return {
+    stack,
+    healthy: problems.length === 0,
+    problems,
+    checked_at: now.toISOString(),
+    postgres: {
+      version: cluster.facts?.version ?? null,
+      primary: cluster.facts?.leader ?? null,
+      paused: cluster.facts?.paused ?? null,
+      members: postgres.members.map(({ name }) => {
+        const facts = cluster.facts?.members.find((each) => each.name === name);
+        return {
+          name,
+          role: facts?.role ?? null,
+          state: facts?.state ?? null,
+          timeline: facts?.timeline ?? null,
+          lag_bytes: facts?.lagBytes ?? null,
+        };
+      }),
+      rw: {
+        ...postgres.rw,
+        database: postgres.database,
+        member: memberAt(rw.facts),
+        reachable: rw.facts !== null,
+      },
+      ro: {
+        ...postgres.ro,
+        database: postgres.database,
+        member: memberAt(ro.facts),
+        reachable: ro.facts !== null,
+      },
+    },
+    services: probes.services.facts,
+    backup: {
+      last_full_at: iso(backups.findLast(({ type }) => type === "full")?.stoppedAt),
+      last_at: iso(backups.at(-1)?.stoppedAt),
+      running: repository.facts?.running ?? null,
+      recoverable_from: iso(oldest?.stoppedAt),
+      recoverable_to: recoverable ? iso(archiver.facts?.completeAt) : null,
+      gaps: null,
+      repositories:
+        repository.facts === null
+          ? null
+          : backup.repositories.map(({ name, number, path }) => {
+              const facts = repository.facts?.repositories.find((each) => each.number === number);
+              return {
+                name,
+                number,
+                path,
+                status: facts?.status ?? null,
+                backups: backups.filter((each) => each.repository === number).length,
+                newest_wal: facts?.newestWal ?? null,
+              };
+            }),
+      archive:
+        archiver.facts === null
+          ? null
+          : {
+              newest_wal: archiver.facts.newestWal,
+              failing: archiver.facts.failing,
+              waiting_segments: archiver.facts.waiting,
+            },
+      last_drill: null,
+    },
+    api: {
+      url: api.url,
+      admin_url: api.adminUrl,
+      version: probes.api.facts?.version ?? null,
+      ready: probes.api.facts !== null,
+    },
+    schema: {
+      version: probes.schema.facts?.version ?? null,
+      pending: probes.schema.facts?.pending ?? null,
+    },
+    alerts: { firing: null },
+  };
+}
+
+function iso(time: Date | null | undefined): string | null {
+  return time?.toISOString() ?? null;
+}

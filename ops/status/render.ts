@@ -1,0 +1,114 @@
+import { table, type Paint } from "../paint.ts";
+import { bytesText, countText, durationText, timeText } from "../text.ts";
+import type { StatusDocument } from "./document.ts";
+
+/** One screen for somebody on call: verdict first, then the parts, then what to do. */
+export function render(status: StatusDocument, paint: Paint): string {
+  const { stack, healthy, problems, postgres } = status;
+  const title = healthy
+    ? `${stack} is ${paint.good("healthy")}`
+    : `${stack} has ${paint.bad(countText(problems.length, "problem"))}`;
+  const version = postgres.version === null ? "" : `PostgreSQL ${postgres.version}, `;
+  return [
+    `${paint.bold(title)}  ${paint.dim(`${version}${timeText(status.checked_at)}`)}`,
+    ...problems.flatMap(({ code, message, next }) => [
+      `  ${paint.bad(code)}: ${message}`,
+      `    next: ${next}`,
+    ]),
+    "",
+    members(status, paint),
+    "",
+    ...parts(status, paint).map(([name, text]) => `${paint.dim(name.padEnd(11))} ${text}`),
+    "",
+    `next: ${nextStep(status)}`,
+  ].join("\n");
+}
+
+function members({ postgres }: StatusDocument, paint: Paint): string {
+  const unknown = paint.bad("unknown");
+  const rows = postgres.members.map(({ name, role, state, timeline, lag_bytes }) => [
+    name,
+    role ?? unknown,
+    state === null ? unknown : /^(running|streaming)$/.test(state) ? state : paint.warning(state),
+    timeline === null ? unknown : String(timeline),
+    role === "leader" || role === "standby_leader"
+      ? ""
+      : lag_bytes === null
+        ? unknown
+        : bytesText(lag_bytes),
+  ]);
+  return table([["MEMBER", "ROLE", "STATE", "TIMELINE", "LAG"], ...rows], paint);
+}
+
+function parts(status: StatusDocument, paint: Paint): [string, string][] {
+  const { postgres, api, schema, backup } = status;
+  const unknown = paint.bad("unknown");
+  const door = ({ host, port, database, member, reachable }: StatusDocument["postgres"]["rw"]) =>
+    `${host}:${port}/${database}, ${reachable ? (member === null ? "answers" : `leads to ${member}`) : paint.bad("does not answer")}`;
+  return [
+    ["read-write", door(postgres.rw)],
+    ["read-only", door(postgres.ro)],
+    [
+      "API",
+      `${api.url}, ${api.ready ? `ready${api.version === null ? "" : `, version ${api.version}`}` : paint.bad("not ready")}`,
+    ],
+    [
+      "schema",
+      schema.version === null && schema.pending === null
+        ? unknown
+        : `${schema.version === null ? "empty" : `version ${schema.version}`}, ${schema.pending === 0 ? "nothing pending" : paint.warning(`${schema.pending} pending`)}`,
+    ],
+    ["backups", backups(status, paint)],
+    ["recoverable", window(status, paint)],
+    [
+      "archive",
+      backup.archive === null
+        ? unknown
+        : `newest segment ${backup.archive.newest_wal ?? "none"}, ${countText(backup.archive.waiting_segments, "waits", "wait")}${backup.archive.failing ? paint.bad(", the last attempt failed") : ""}`,
+    ],
+    [
+      "drill",
+      backup.last_drill === null
+        ? "none yet"
+        : `${timeText(backup.last_drill.at)} ${backup.last_drill.ok ? "passed" : paint.bad("failed")}, RTO ${durationText(backup.last_drill.rto_ms)}, RPO ${durationText(backup.last_drill.rpo_ms)}`,
+    ],
+    [
+      "alerts",
+      status.alerts.firing === null
+        ? "not watched yet"
+        : status.alerts.firing.length === 0
+          ? "none fires"
+          : paint.bad(status.alerts.firing.map(({ name }) => name).join(", ")),
+    ],
+  ];
+}
+
+function backups({ backup, checked_at }: StatusDocument, paint: Paint): string {
+  if (backup.repositories === null) return paint.bad("unknown");
+  const counts = backup.repositories
+    .map(({ number, backups: held }) => `${held ?? 0} in repository ${number}`)
+    .join(", ");
+  const running = backup.running === true ? ", one runs now" : "";
+  if (backup.last_full_at === null) return `${paint.bad("no full one")}, ${counts}${running}`;
+  const age = Date.parse(checked_at) - Date.parse(backup.last_full_at);
+  return `newest full ${timeText(backup.last_full_at)} (${durationText(age)} ago), ${counts}${running}`;
+}
+
+function window({ backup }: StatusDocument, paint: Paint): string {
+  if (backup.recoverable_from === null) return paint.bad("nothing");
+  const to =
+    backup.recoverable_to === null ? paint.bad("unknown") : timeText(backup.recoverable_to);
+  const gaps =
+    backup.gaps === null
+      ? "not audited for gaps"
+      : backup.gaps.length === 0
+        ? "no gap"
+        : paint.bad(countText(backup.gaps.length, "gap"));
+  return `${timeText(backup.recoverable_from)} to ${to}, ${gaps}`;
+}
+
+function nextStep({ problems, schema }: StatusDocument): string {
+  const [first] = problems;
+  if (first !== undefined) return first.next;
+  return schema.pending === 0 || schema.pending === null ? "ctm psql" : "ctm migrate up";
+}
