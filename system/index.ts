@@ -1,4 +1,4 @@
-// The machine underneath: errors, subprocesses, files and waiting, used by every other folder.
+// The machine underneath: errors, users, subprocesses, files and waiting, used by all folders.
 export { CtmError, messageOf } from "./error.ts";
 export {
   exists,
@@ -9,5 +9,6 @@ export {
   writeFileAtomic,
   type Identity,
 } from "./files.ts";
+export { findIdentity, identityOf, isRoot, runAs } from "./identity.ts";
 export { run, type Finished, type RunOptions } from "./run.ts";
 export { waitFor } from "./wait-for.ts";

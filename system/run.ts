@@ -44,7 +44,7 @@ export async function run(
     cwd: options.cwd,
     env: options.env ?? process.env,
     stdio: ["pipe", "pipe", "pipe"],
-    ...(options.identity ?? {}),
+    ...options.identity,
   });
   let stdout = "";
   let stderr = "";

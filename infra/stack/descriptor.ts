@@ -45,8 +45,8 @@ const descriptor = z.strictObject({
     owner: z.string(),
     migrator: z.string(),
     members: z.array(member).min(1),
-    /** Sockets of whichever member is the leader now (kept by Patroni's callback). */
-    leaderSocket: z.strictObject({ directory: z.string(), port }),
+    /** Client certificate with which provisioning connects to `rw` as superuser postgres. */
+    provisioning: z.strictObject({ certificate: z.string(), key: z.string() }),
     rw: address,
     ro: address,
     synchronous: z.boolean(),
@@ -70,7 +70,18 @@ const descriptor = z.strictObject({
     adminUrl: z.string(),
     version: z.string(),
   }),
-  supervisor: z.strictObject({ configuration: z.string(), socket: z.string() }),
+  supervisor: z.strictObject({
+    configuration: z.string(),
+    programs: z.string(),
+    socket: z.string(),
+    pidFile: z.string(),
+    log: z.string(),
+    stackDirectory: z.string(),
+  }),
+  /** Folders to make again after a reboot emptied /run. */
+  runtimeDirectories: z.array(
+    z.strictObject({ path: z.string(), owner: z.string(), mode: z.string() }),
+  ),
   services: z.array(service),
 });
 

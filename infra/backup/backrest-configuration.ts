@@ -1,0 +1,50 @@
+/** pgbackrest.conf of one member: it is pg1, the repository is near. */
+export function backrestConfiguration(options: {
+  stanza: string;
+  dataDirectory: string;
+  socketDirectory: string;
+  port: number;
+  role: string;
+  repository: string;
+  passphrase: string;
+  spool: string;
+  lock: string;
+  log: string;
+  cores: number;
+  fullBackupDays: number;
+}): string {
+  return `# Written by ctm: changes here are undone by the next up.
+[global]
+repo1-path=${options.repository}
+repo1-cipher-type=aes-256-cbc
+repo1-cipher-pass=${options.passphrase}
+repo1-bundle=y
+repo1-retention-full-type=time
+repo1-retention-full=${options.fullBackupDays}
+compress-type=zst
+process-max=${Math.max(1, Math.min(8, options.cores))}
+start-fast=y
+delta=y
+archive-async=y
+spool-path=${options.spool}
+lock-path=${options.lock}
+log-path=${options.log}
+log-level-console=info
+log-level-file=info
+log-level-stderr=off
+log-timestamp=n
+
+[global:archive-push]
+log-level-console=warn
+
+[global:archive-get]
+log-level-console=warn
+
+[${options.stanza}]
+pg1-path=${options.dataDirectory}
+pg1-socket-path=${options.socketDirectory}
+pg1-port=${options.port}
+pg1-user=${options.role}
+pg1-database=postgres
+`;
+}

@@ -1,0 +1,106 @@
+import { z } from "zod";
+import { CtmError } from "#system";
+
+const port = z.int().min(1024).max(65535);
+/** A size such as "512MB" or "8GB". */
+const size = z.string().regex(/^[1-9]\d*(MB|GB)$/, 'must be a size such as "512MB" or "8GB"');
+
+const memberSchema = z.strictObject({
+  name: z.string().regex(/^[a-z][a-z0-9-]{0,31}$/, "must be a letter, then a-z, 0-9 or dashes"),
+});
+
+/**
+ * Every configuration key of a stack (`pulumi config set ctm:KEY VALUE`). The defaults give the
+ * local stack; a port that is set is demanded, one that is not is chosen among the free ones.
+ */
+const configurationSchema = z.strictObject({
+  /** PostgreSQL members; the first one to start becomes the leader. Default m1 and m2. */
+  members: z
+    .array(memberSchema)
+    .min(1)
+    .max(9)
+    .default([{ name: "m1" }, { name: "m2" }])
+    .superRefine((members, context) => {
+      const names = members.map(({ name }) => name);
+      for (const [index, name] of names.entries()) {
+        if (names.indexOf(name) === index) continue;
+        context.addIssue({
+          code: "custom",
+          path: [index, "name"],
+          message: `two members are named "${name}"`,
+        });
+      }
+    }),
+  /** Read-write port, which follows the leader. Preferred: 5432. */
+  readWritePort: port.optional(),
+  /** Read-only port, which follows the standbys. Preferred: 5433. */
+  readOnlyPort: port.optional(),
+  /** The API's port. Preferred: 8480. */
+  apiPort: port.optional(),
+  /** Port of the API's health and metrics, never exposed. Preferred: 8481. */
+  adminPort: port.optional(),
+  /** Commits wait for a standby (while there is one): a failover then loses nothing. Default true. */
+  synchronous: z.boolean().default(true),
+  /** Memory for PostgreSQL, all members of this host together. Default half of the machine's. */
+  memory: size.optional(),
+  /** Cores for PostgreSQL, all members of this host together. Default all of the machine's. */
+  cores: z.int().min(1).max(1024).optional(),
+  /** PostgreSQL settings over the derived ones, such as {"work_mem": "64MB"}. */
+  parameters: z.record(z.string().regex(/^[a-z_]+$/), z.string()).default({}),
+  /** Seconds after which a WAL segment is archived even when it is not full. Default 60. */
+  archiveTimeoutSeconds: z.int().min(1).max(3600).default(60),
+  /** Days that full backups, with the WAL between them, are kept. Default 30. */
+  fullBackupDays: z.int().min(1).max(3650).default(30),
+});
+
+/** A stack's checked configuration. */
+export type Configuration = z.infer<typeof configurationSchema>;
+
+/** Pulumi's namespace of these keys: the project's name. */
+export const configurationNamespace = "ctm";
+
+/**
+ * Parses what Pulumi hands over: full keys, and text that may be JSON. Keys of other namespaces
+ * (such as `cloudflare:apiToken`) are other people's.
+ *
+ * @throws CtmError `bad-configuration`, with every wrong key and what is wrong with it
+ */
+export function parseConfiguration(all: Readonly<Record<string, string>>): Configuration {
+  const prefix = `${configurationNamespace}:`;
+  const own = Object.entries(all).filter(([key]) => key.startsWith(prefix));
+  const values = Object.fromEntries(
+    own.map(([key, text]) => [key.slice(prefix.length), valueOf(text)]),
+  );
+  const parsed = configurationSchema.safeParse(values);
+  if (parsed.success) return parsed.data;
+  const issues = parsed.error.issues.flatMap((issue) =>
+    issue.code === "unrecognized_keys"
+      ? issue.keys.map((key) => `${prefix}${pathOf([...issue.path, key])} is no key of ctm`)
+      : [`${prefix}${pathOf(issue.path)}: ${issue.message}`],
+  );
+  throw new CtmError("bad-configuration", issues.join("; "), {
+    next: "pulumi config, and infra/config.ts for every key",
+    exitCode: 2,
+  });
+}
+
+function valueOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+function pathOf(path: readonly PropertyKey[]): string {
+  return path.reduce<string>((joined, key) => {
+    if (typeof key === "number") return `${joined}[${key}]`;
+    return joined === "" ? String(key) : `${joined}.${String(key)}`;
+  }, "");
+}
+
+/** Bytes of a size such as "512MB". */
+export function bytesOf(text: string): number {
+  const [, amount, unit] = /^(\d+)(MB|GB)$/.exec(text) ?? [];
+  return Number(amount) * (unit === "GB" ? 1024 ** 3 : 1024 ** 2);
+}

@@ -1,0 +1,116 @@
+// The Pulumi program: configuration in, components out.
+import * as pulumi from "@pulumi/pulumi";
+import { userInfo } from "node:os";
+import { CtmError } from "#system";
+import { stackPaths } from "#stack";
+import { serviceNode } from "#engine";
+import { Api } from "./api/api.ts";
+import { parseConfiguration } from "./config.ts";
+import { describeStack } from "./describe.ts";
+import { PostgresCluster } from "./postgres/cluster.ts";
+import { PostgresDatabase } from "./postgres/database.ts";
+import { File, Stanza } from "./provider/resources.ts";
+import { LocalRuntime, systemUsers } from "./runtime/local/local-runtime.ts";
+import { localPackages } from "./runtime/local/packages.ts";
+import { binariesOf, serverVersion } from "./runtime/local/server-version.ts";
+import { Security } from "./security.ts";
+import { portOf, stanzaName, topologyOf } from "./topology.ts";
+
+async function program(): Promise<Record<string, unknown>> {
+  const configuration = parseConfiguration(pulumi.runtime.allConfig());
+  const paths = stackPaths(pulumi.getStack());
+  const users = systemUsers();
+  const topology = topologyOf(configuration, paths, users);
+  const version = await serverVersion(topology.members.map(({ dataDirectory }) => dataDirectory));
+  const binaries = binariesOf(version);
+
+  const runtime = new LocalRuntime("local", {
+    paths,
+    users,
+    packages: localPackages(version),
+    ports: topology.ports,
+    runtimeDirectories: topology.runtimeDirectories,
+  });
+  const security = new Security("security", { paths, users, topology, after: runtime.base });
+  const repository = runtime.data(
+    "repository",
+    topology.repository,
+    users.postgres,
+    topology.keep("repository"),
+  );
+  const backrestLog = runtime.folder("pgbackrest-log", topology.backrestLog, users.postgres);
+  const cluster = new PostgresCluster("postgres", {
+    configuration,
+    topology,
+    users,
+    runtime,
+    security,
+    binaries,
+    after: [repository, backrestLog],
+  });
+  const database = await PostgresDatabase.create("database", {
+    serverVersion: version,
+    readWritePort: runtime.ports.apply((ports) => portOf(ports, "readWrite")),
+    security,
+    cluster: cluster.cluster,
+    after: [cluster.settings, ...security.ready],
+  });
+  new Stanza(
+    "stanza",
+    {
+      stanza: stanzaName,
+      user: users.postgres,
+      configurations: Object.fromEntries(
+        topology.members.map(({ name, backrestConfiguration }) => [name, backrestConfiguration]),
+      ),
+      endpoints: cluster.endpoints,
+      state: "archiving",
+      fullBackup: true,
+    },
+    { dependsOn: [...database.backupReady, database.migrations], deletedWith: cluster.cluster },
+  );
+  await Api.create("api", {
+    topology,
+    users,
+    runtime,
+    security,
+    node: await serviceNode(),
+    after: [database.migrations, ...database.logins],
+  });
+  const description = runtime.ports.apply((ports) =>
+    describeStack({
+      paths,
+      configuration,
+      topology,
+      users,
+      security,
+      serverVersion: version,
+      binaries,
+      ports,
+    }),
+  );
+  new File(
+    "descriptor",
+    {
+      path: paths.descriptor,
+      content: description.apply((descriptor) => `${JSON.stringify(descriptor, null, 2)}\n`),
+      mode: "0644",
+      owner: userInfo().username,
+      keep: topology.keep("descriptor.json"),
+    },
+    { dependsOn: runtime.base },
+  );
+  return { postgresSettings: topology.settings.explanation };
+}
+
+/** A person's mistake ends in its own words, without a stack trace. */
+async function explained(): Promise<Record<string, unknown>> {
+  try {
+    return await program();
+  } catch (error) {
+    if (error instanceof CtmError) throw new pulumi.RunError(error.text);
+    throw error;
+  }
+}
+
+export const { postgresSettings } = await explained();

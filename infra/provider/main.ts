@@ -1,0 +1,7 @@
+import { providerVersion } from "./resources.ts";
+import { serve } from "./server.ts";
+import { resourceTypes } from "./types/index.ts";
+
+// The engine passes its own address and reads ours from the first line of output.
+const engineAddress = process.argv.slice(2).find((argument) => /^[^-].*:\d+$/.test(argument));
+console.log(String(await serve(resourceTypes, providerVersion, engineAddress)));

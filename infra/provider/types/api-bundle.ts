@@ -1,0 +1,59 @@
+import { createHash } from "node:crypto";
+import { readFile, rm } from "node:fs/promises";
+import { dirname } from "node:path";
+import { z } from "zod";
+import { CtmError, exists, isMissing, makeDirectory, writeFileAtomic } from "#system";
+import { bundleApi } from "../../../api/index.ts";
+import { defineResourceType } from "../resource-type.ts";
+
+const inputs = z.strictObject({
+  /** Where the one-file program is put, outside the checkout: its user cannot enter that. */
+  path: z.string().startsWith("/"),
+  /** Of the bundle's bytes, lower-case hex. */
+  sha256: z.string(),
+});
+export type ApiBundleInputs = z.infer<typeof inputs>;
+
+/** The API as one file that runs without the checkout. */
+export const apiBundle = defineResourceType<ApiBundleInputs, ApiBundleInputs>({
+  token: "ctm:api:Bundle",
+  inputs,
+  secrets: [],
+  replacedBy: ["path"],
+  async create(wanted) {
+    await install(wanted);
+    return { id: wanted.path, outputs: wanted };
+  },
+  async read(_id, state) {
+    try {
+      return { path: state.path, sha256: sha256(await readFile(state.path)) };
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+  },
+  async update(_id, _state, wanted) {
+    await install(wanted);
+    return wanted;
+  },
+  async delete(_id, state) {
+    await rm(state.path, { force: true });
+  },
+});
+
+async function install(wanted: ApiBundleInputs): Promise<void> {
+  const bundle = await bundleApi();
+  if (bundle.sha256 !== wanted.sha256) {
+    throw new CtmError("api-changed", "the API's source changed while up was running", {
+      next: "npm run up",
+    });
+  }
+  if (!(await exists(dirname(wanted.path)))) {
+    await makeDirectory(dirname(wanted.path), { mode: 0o755 });
+  }
+  await writeFileAtomic(wanted.path, bundle.code, { mode: 0o644 });
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}

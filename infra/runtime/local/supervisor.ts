@@ -1,0 +1,257 @@
+import { join } from "node:path";
+import {
+  CtmError,
+  exists,
+  isRoot,
+  makeDirectory,
+  readFileIfExists,
+  run,
+  waitFor,
+  identityOf,
+} from "#system";
+
+/** Where one stack's supervisord keeps its things. */
+export interface SupervisorPaths {
+  /** supervisord.conf. */
+  configuration: string;
+  /** Folder of one file a program, included by the configuration. */
+  programs: string;
+  socket: string;
+  pidFile: string;
+  log: string;
+  /** The stack's state folder: marks every process that descends from this supervisord. */
+  stackDirectory: string;
+}
+
+/** A folder that must exist before services start, made again after a reboot emptied /run. */
+export interface RuntimeDirectory {
+  path: string;
+  /** OS user. */
+  owner: string;
+  /** Octal text, such as "0700". */
+  mode: string;
+}
+
+/** One program for supervisord to keep running. */
+export interface Program {
+  name: string;
+  command: readonly string[];
+  user: string;
+  environment: Readonly<Record<string, string>>;
+  log: string;
+  /** Seconds between the stop signal and kill -9. */
+  stopWaitSeconds: number;
+  stopSignal: "TERM" | "INT" | "USR1";
+  /** Lower starts earlier and stops later. */
+  priority: number;
+}
+
+export type ProgramState =
+  | "STOPPED"
+  | "STARTING"
+  | "RUNNING"
+  | "BACKOFF"
+  | "STOPPING"
+  | "EXITED"
+  | "FATAL"
+  | "UNKNOWN";
+
+/** Environment variable that every process of a stack carries: its state folder. */
+export const stackMark = "CTM_STACK_DIRECTORY";
+
+export function supervisorPaths(stack: {
+  state: string;
+  run: string;
+  log: string;
+}): SupervisorPaths {
+  return {
+    configuration: join(stack.state, "supervisor", "supervisord.conf"),
+    programs: join(stack.state, "supervisor", "programs"),
+    socket: join(stack.run, "supervisor.sock"),
+    pidFile: join(stack.run, "supervisord.pid"),
+    log: join(stack.log, "supervisord.log"),
+    stackDirectory: stack.state,
+  };
+}
+
+/** The text of supervisord.conf. */
+export function supervisordConfiguration(paths: SupervisorPaths): string {
+  return `; Written by ctm: changes here are undone by the next up.
+[unix_http_server]
+file=${paths.socket}
+chmod=0700
+
+[supervisord]
+logfile=${paths.log}
+logfile_maxbytes=10MB
+logfile_backups=3
+pidfile=${paths.pidFile}
+umask=022
+${isRoot() ? "user=root\n" : ""}
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+
+[supervisorctl]
+serverurl=unix://${paths.socket}
+
+[include]
+files=${paths.programs}/*.conf
+`;
+}
+
+/** The text of one program's file. */
+export function programConfiguration(program: Program): string {
+  const environment = Object.entries(program.environment)
+    .map(([name, value]) => `${name}="${escapePercent(value)}"`)
+    .join(",");
+  return `; Written by ctm: changes here are undone by the next up.
+[program:${program.name}]
+command=${program.command.map(quote).join(" ")}
+${isRoot() ? `user=${program.user}\n` : ""}directory=/
+environment=${environment}
+priority=${program.priority}
+autostart=true
+autorestart=true
+startsecs=1
+startretries=10
+stopsignal=${program.stopSignal}
+stopwaitsecs=${program.stopWaitSeconds}
+redirect_stderr=true
+stdout_logfile=${program.log}
+stdout_logfile_maxbytes=10MB
+stdout_logfile_backups=3
+`;
+}
+
+/** supervisord splits commands as a POSIX shell does and expands `%(name)s`. */
+function quote(argument: string): string {
+  const text = escapePercent(argument);
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `"${text.replaceAll(/(["\\])/g, "\\$1")}"`;
+}
+
+function escapePercent(text: string): string {
+  return text.replaceAll("%", "%%");
+}
+
+/** The pid of the stack's supervisord, or undefined when none runs. */
+export async function supervisordPid(paths: SupervisorPaths): Promise<number | undefined> {
+  const text = await readFileIfExists(paths.pidFile);
+  const pid = Number(text?.trim());
+  if (!Number.isInteger(pid) || pid <= 0) return undefined;
+  // A pid is used again after a reboot: only a process that carries our configuration is ours.
+  const commandLine = await readFileIfExists(`/proc/${pid}/cmdline`);
+  return commandLine?.split("\0").includes(paths.configuration) === true ? pid : undefined;
+}
+
+/** Starts supervisord, and with it every program, unless it runs already. */
+export async function startSupervisord(
+  paths: SupervisorPaths,
+  directories: readonly RuntimeDirectory[],
+): Promise<void> {
+  for (const { path, owner, mode } of directories) {
+    await makeDirectory(path, {
+      mode: Number.parseInt(mode, 8),
+      ...(isRoot() ? { owner: await identityOf(owner) } : {}),
+    });
+  }
+  if ((await supervisordPid(paths)) !== undefined) return;
+  await run("supervisord", ["-c", paths.configuration], {
+    cwd: "/",
+    // Nothing of the caller's shell may reach the services: not its locale, time zone or secrets.
+    env: {
+      PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+      LC_ALL: "C.UTF-8",
+      TZ: "UTC",
+      [stackMark]: paths.stackDirectory,
+    },
+  });
+  await waitFor("supervisord to answer on its socket", 20_000, () => programStates(paths), {
+    next: `see ${paths.log}`,
+  });
+}
+
+/** Stops every program in order, then supervisord itself. Succeeds when it does not run. */
+export async function stopSupervisord(paths: SupervisorPaths): Promise<void> {
+  const pid = await supervisordPid(paths);
+  if (pid === undefined) return;
+  await run("supervisorctl", ["-c", paths.configuration, "stop", "all"], {
+    timeoutMs: 180_000,
+    accept: [0, 1, 3, 4, 7],
+  });
+  process.kill(pid, "SIGTERM");
+  await waitFor("supervisord to end", 90_000, async () =>
+    (await supervisordPid(paths)) === undefined ? true : undefined,
+  );
+}
+
+/** Each program's state, or undefined when supervisord does not answer. */
+export async function programStates(
+  paths: SupervisorPaths,
+): Promise<Map<string, ProgramState> | undefined> {
+  if (!(await exists(paths.socket))) return undefined;
+  // Exit code 3 only says that some program is not running.
+  const { stdout, code } = await run("supervisorctl", ["-c", paths.configuration, "status"], {
+    accept: [0, 3, 4],
+  });
+  if (code === 4) return undefined;
+  const states = new Map<string, ProgramState>();
+  for (const line of stdout.split("\n")) {
+    const [name, state] = line.trim().split(/\s+/);
+    if (name !== undefined && state !== undefined && isState(state)) states.set(name, state);
+  }
+  return states;
+}
+
+function isState(text: string): text is ProgramState {
+  return /^(STOPPED|STARTING|RUNNING|BACKOFF|STOPPING|EXITED|FATAL|UNKNOWN)$/.test(text);
+}
+
+/**
+ * Reads the programs' files anew, and starts `name` with what its file says now
+ * (restarting it when the file changed or `restart` is set).
+ *
+ * @throws CtmError `service-not-running`, with the last lines of its log
+ */
+export async function runProgram(
+  paths: SupervisorPaths,
+  name: string,
+  log: string,
+  options: { restart: boolean },
+): Promise<void> {
+  const control = (...args: string[]): Promise<unknown> =>
+    run("supervisorctl", ["-c", paths.configuration, ...args], {
+      timeoutMs: 180_000,
+      // Its exit codes do not tell "was running already" from a failure: the state below does.
+      accept: [0, 1, 2, 3, 4, 7],
+    });
+  await control("update", name);
+  if (options.restart) await control("stop", name);
+  await control("start", name);
+  const states = await programStates(paths);
+  const state = states?.get(name);
+  if (state === "RUNNING") return;
+  throw new CtmError(
+    "service-not-running",
+    `${name} is ${state ?? "unknown to supervisord"}${await lastLines(log)}`,
+    { next: `ctm logs ${name}` },
+  );
+}
+
+/** Stops a program and makes supervisord forget it once its file is gone. */
+export async function removeProgram(paths: SupervisorPaths, name: string): Promise<void> {
+  if ((await programStates(paths)) === undefined) return;
+  await run("supervisorctl", ["-c", paths.configuration, "update", name], {
+    timeoutMs: 180_000,
+    accept: [0, 1, 2, 3, 4, 7],
+  });
+  await waitFor(`${name} to stop`, 120_000, async () =>
+    (await programStates(paths))?.has(name) === true ? undefined : true,
+  );
+}
+
+/** The end of a log, as an indented block to append to an error. */
+export async function lastLines(log: string): Promise<string> {
+  const text = await readFileIfExists(log).catch(() => undefined);
+  const lines = (text ?? "").trimEnd().split("\n").slice(-8);
+  return lines.join("") === "" ? "" : `; the last lines of ${log}:\n  ${lines.join("\n  ")}`;
+}

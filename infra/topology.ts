@@ -1,0 +1,137 @@
+import { join } from "node:path";
+import { cpus, totalmem } from "node:os";
+import type { Keep, StackPaths } from "#stack";
+import { bytesOf, type Configuration } from "./config.ts";
+import { deriveSettings, type DerivedSettings } from "./postgres/settings.ts";
+import type { PortRequest } from "./runtime/local/ports.ts";
+import type { RuntimeDirectory } from "./runtime/local/supervisor.ts";
+import type { SystemUsers } from "./runtime/local/local-runtime.ts";
+
+/** Everything of this host listens here; what lies further is reached through the tunnel. */
+export const listenAddress = "127.0.0.1";
+
+/** pgBackRest's stanza and the name of the near repository. */
+export const stanzaName = "main";
+
+/** Paths of one member. */
+export interface MemberPaths {
+  name: string;
+  home: string;
+  dataDirectory: string;
+  socketDirectory: string;
+  /** Folder that Patroni reads: bootstrap.yml once, patroni.yml always. */
+  patroniFolder: string;
+  backrestConfiguration: string;
+  spool: string;
+}
+
+/** What stands where: the stack's parts before anything exists of them. */
+export interface Topology {
+  members: MemberPaths[];
+  etcd: { name: string; dataDirectory: string; configuration: string };
+  proxy: { configuration: string; statisticsSocket: string };
+  repository: string;
+  backrestLock: string;
+  backrestLog: string;
+  api: { bundle: string; configuration: string; folder: string };
+  settings: DerivedSettings;
+  cores: number;
+  ports: Record<string, PortRequest>;
+  runtimeDirectories: RuntimeDirectory[];
+  keep(name: string): Keep;
+}
+
+export function topologyOf(
+  configuration: Configuration,
+  paths: StackPaths,
+  users: SystemUsers,
+): Topology {
+  const members = configuration.members.map(({ name }) => memberPaths(paths, name));
+  const cores = configuration.cores ?? cpus().length;
+  const memoryBytes =
+    configuration.memory === undefined ? totalmem() / 2 : bytesOf(configuration.memory);
+  return {
+    members,
+    etcd: {
+      name: "etcd",
+      dataDirectory: join(paths.state, "etcd", "data"),
+      configuration: join(paths.state, "etcd", "etcd.conf"),
+    },
+    proxy: {
+      configuration: join(paths.state, "proxy", "haproxy.cfg"),
+      statisticsSocket: join(paths.run, "proxy", "haproxy.sock"),
+    },
+    repository: join(paths.state, "repository"),
+    backrestLock: join(paths.run, "pgbackrest"),
+    backrestLog: join(paths.log, "pgbackrest"),
+    api: {
+      folder: join(paths.state, "api"),
+      bundle: join(paths.state, "api", "main.mjs"),
+      configuration: join(paths.state, "api", "api.json"),
+    },
+    settings: deriveSettings({ memoryBytes, cores, members: members.length }),
+    cores,
+    ports: portRequests(configuration),
+    runtimeDirectories: [
+      { path: join(paths.run, "members"), owner: users.postgres, mode: "0700" },
+      ...members.map(({ socketDirectory }) => ({
+        path: socketDirectory,
+        owner: users.postgres,
+        mode: "0700",
+      })),
+      { path: join(paths.run, "pgbackrest"), owner: users.postgres, mode: "0700" },
+      { path: join(paths.run, "proxy"), owner: users.service, mode: "0700" },
+    ],
+    keep: (name) => ({ stateDirectory: paths.state, kept: paths.kept, stack: paths.stack, name }),
+  };
+}
+
+function memberPaths(paths: StackPaths, name: string): MemberPaths {
+  const home = join(paths.state, "members", name);
+  return {
+    name,
+    home,
+    dataDirectory: join(home, "data"),
+    socketDirectory: join(paths.run, "members", name),
+    patroniFolder: join(home, "patroni"),
+    backrestConfiguration: join(home, "pgbackrest.conf"),
+    spool: join(home, "spool"),
+  };
+}
+
+function portRequests(configuration: Configuration): Record<string, PortRequest> {
+  const demandable = (key: keyof Configuration & string, preferred: number): PortRequest => {
+    const demanded = configuration[key];
+    return typeof demanded === "number"
+      ? { preferred: demanded, demandedBy: `ctm:${key}` }
+      : { preferred, demandedBy: null };
+  };
+  const any = (preferred: number): PortRequest => ({ preferred, demandedBy: null });
+  return {
+    readWrite: demandable("readWritePort", 5432),
+    readOnly: demandable("readOnlyPort", 5433),
+    api: demandable("apiPort", 8480),
+    admin: demandable("adminPort", 8481),
+    etcdClient: any(2379),
+    etcdPeer: any(2380),
+    ...Object.fromEntries(
+      configuration.members.flatMap(({ name }, index) => [
+        [portNames.postgres(name), any(5442 + index)],
+        [portNames.rest(name), any(8008 + index)],
+      ]),
+    ),
+  };
+}
+
+/** Names under which a member's ports are remembered. */
+export const portNames = {
+  postgres: (member: string): string => `${member}-postgres`,
+  rest: (member: string): string => `${member}-rest`,
+};
+
+/** A port that must be there, since it was asked for. */
+export function portOf(ports: Readonly<Record<string, number>>, name: string): number {
+  const port = ports[name];
+  if (port === undefined) throw new Error(`no port was chosen for ${name}`);
+  return port;
+}
