@@ -1,5 +1,26 @@
-// What is in the database: its migrations and everything that applies, shows and checks them.
-export type { DatabaseConnection } from "./runner/connect.ts";
+// What is in the database: its roles, its migrations, and everything that applies, shows and checks
+// them.
+export {
+  compareCatalogs,
+  describeDifference,
+  type CatalogDifference,
+} from "./catalog/compare-catalogs.ts";
+export { readCatalog, type CatalogObject } from "./catalog/read-catalog.ts";
+export {
+  backupFunctions,
+  databaseName,
+  databasePrivileges,
+  extensions,
+  keyLookupRole,
+  ownerRole,
+  roles,
+  schemaName,
+  schemaPrivileges,
+  type DatabaseRole,
+  type RolePrivileges,
+} from "./roles.ts";
+export { connect, disconnect, type DatabaseConnection } from "./runner/connect.ts";
+export { makeFreshDatabase } from "./runner/fresh-database.ts";
 export type { AppliedMigration } from "./runner/ledger.ts";
 export {
   migrateUp,
@@ -11,3 +32,5 @@ export { migrationFiles, type MigrationFile } from "./runner/migration-files.ts"
 export type { EditedMigration } from "./runner/migration-state.ts";
 export { migrationStatus, type MigrationStatus } from "./runner/migration-status.ts";
 export { describeProgress, type MigrationProgress } from "./runner/progress.ts";
+export { findBinaries, startScratchServer, type ScratchServer } from "./runner/scratch-server.ts";
+export { isVerified, verifyMigrations, type MigrationVerification } from "./runner/verify.ts";

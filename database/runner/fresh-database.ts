@@ -1,0 +1,45 @@
+import { join } from "node:path";
+import { readFileIfExists } from "#system";
+import { connect, disconnect, type DatabaseConnection } from "./connect.ts";
+import { databaseFolder, type ParsedMigration } from "./migration-files.ts";
+import { runMigrations, type RunHooks } from "./migrate-up.ts";
+import type { ScratchServer } from "./scratch-server.ts";
+
+/**
+ * Makes a database on a scratch server as the files describe it: roles and extensions of the
+ * folder's `roles.sql`, then the migrations.
+ *
+ * @param options.folder holds `roles.sql`, `migrations/` and `repeatable/`; this project's own by
+ *   default
+ * @param options.select which files to apply; all by default
+ * @returns the connection with which migrations are applied: as the schema's owner where there
+ *   are roles
+ */
+export async function makeFreshDatabase(
+  server: ScratchServer,
+  name: string,
+  options: { folder?: string; select?: (file: ParsedMigration) => boolean } & RunHooks = {},
+): Promise<DatabaseConnection> {
+  const { folder = databaseFolder, select, ...hooks } = options;
+  const roles = await readFileIfExists(join(folder, "roles.sql"));
+  const admin = await connect(server.connection, "ctm scratch");
+  try {
+    await admin.query(`CREATE DATABASE ${admin.escapeIdentifier(name)}`);
+  } finally {
+    await disconnect(admin);
+  }
+  const connection: DatabaseConnection = {
+    ...server.database(name),
+    ...(roles === undefined ? {} : { role: "ctm_owner" }),
+  };
+  if (roles !== undefined) {
+    const owner = await connect(server.database(name), "ctm scratch");
+    try {
+      await owner.query(roles);
+    } finally {
+      await disconnect(owner);
+    }
+  }
+  await runMigrations(connection, { folder, ...hooks }, select);
+  return connection;
+}
