@@ -21,6 +21,36 @@ export const commands: readonly Entry[] = [
     load: () => import("./psql/index.ts"),
   },
   {
+    name: "backup",
+    summary: "take a backup: full, diff or incr",
+    load: () => import("./backup/index.ts"),
+  },
+  {
+    name: "backup list",
+    summary: "the backups, and the window that can be recovered",
+    load: () => import("./backup/list.ts"),
+  },
+  {
+    name: "key create",
+    summary: "make an API key",
+    load: () => import("./key/create.ts"),
+  },
+  {
+    name: "key list",
+    summary: "the API keys, and when they were used",
+    load: () => import("./key/list.ts"),
+  },
+  {
+    name: "key rotate",
+    summary: "replace an API key",
+    load: () => import("./key/rotate.ts"),
+  },
+  {
+    name: "key revoke",
+    summary: "switch an API key off",
+    load: () => import("./key/revoke.ts"),
+  },
+  {
     name: "logs",
     summary: "the log of one service",
     load: () => import("./logs/index.ts"),

@@ -1,4 +1,5 @@
-import { Client, type ClientConfig } from "pg";
+import type { ClientConfig } from "pg";
+import { connected } from "./connection.ts";
 
 /** What the leader says of its WAL archiving. */
 export interface ArchiverFacts {
@@ -23,31 +24,14 @@ export interface DoorFacts {
   inRecovery: boolean;
 }
 
-/** Opens a connection that gives up: on-call commands must answer about dead servers too. */
-async function connected<T>(
-  config: ClientConfig,
-  timeoutMs: number,
-  work: (client: Client) => Promise<T>,
-): Promise<T> {
-  const client = new Client({
-    ...config,
-    application_name: "ctm status",
-    connectionTimeoutMillis: timeoutMs,
-    query_timeout: timeoutMs,
-  });
-  // A connection lost between two queries is reported by the next query.
-  client.on("error", () => undefined);
-  try {
-    await client.connect();
-    return await work(client);
-  } finally {
-    await client.end().catch(() => undefined);
-  }
+/** Deadlines for a probe: it must answer about dead servers too. */
+function bounded(config: ClientConfig, timeoutMs: number): ClientConfig {
+  return { ...config, connectionTimeoutMillis: timeoutMs, query_timeout: timeoutMs };
 }
 
 /** Who answers behind a port of the proxy. Needs no privilege but to log in. */
 export async function readDoor(config: ClientConfig, timeoutMs: number): Promise<DoorFacts> {
-  return await connected(config, timeoutMs, async (client) => {
+  return await connected(bounded(config, timeoutMs), async (client) => {
     const { rows } = await client.query<{
       address: string | null;
       port: number | null;
@@ -70,7 +54,7 @@ export async function readArchiver(
   config: ClientConfig,
   timeoutMs: number,
 ): Promise<ArchiverFacts> {
-  return await connected(config, timeoutMs, async (client) => {
+  return await connected(bounded(config, timeoutMs), async (client) => {
     // A segment's .done file is its .ready file renamed, so its time is when the segment was
     // complete. It is removed with the segment: then the time of archiving is the nearest known.
     const { rows } = await client.query<{

@@ -153,15 +153,14 @@ archive_command = 'pgbackrest --config=${backrestConfiguration} --stanza=${stanz
     );
     return stdout.trim();
   };
-  await sql(`
-    CREATE ROLE ctm_owner NOLOGIN;
-    ${loginRoles.map((role) => `CREATE ROLE ${role} LOGIN PASSWORD 'password of ${role}';`).join("\n")}
-    CREATE ROLE readonly_users NOLOGIN;
-    GRANT ctm_owner TO ctm_migrator;
-    GRANT pg_monitor TO ctm_monitor;
-    CREATE DATABASE taskmaster OWNER ctm_owner;
-  `);
-  await sql("ALTER SCHEMA public OWNER TO ctm_owner", "taskmaster");
+  await sql("CREATE DATABASE taskmaster");
+  await sql(
+    await readFile(new URL("../../database/roles.sql", import.meta.url), "utf8"),
+    "taskmaster",
+  );
+  await sql(
+    loginRoles.map((role) => `ALTER ROLE ${role} PASSWORD 'password of ${role}';`).join("\n"),
+  );
   for (const role of loginRoles) {
     await writeFile(join(paths.credentials, role), `password of ${role}\n`, { mode: 0o600 });
   }
