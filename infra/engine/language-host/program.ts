@@ -2,6 +2,7 @@ import type { RunRequest } from "@pulumi/pulumi/proto/language_pb.js";
 import { type ChildProcess, spawn } from "node:child_process";
 import { createRequire } from "node:module";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 
 /** How a run of the program ended: well, with an error, or with errors the user has seen. */
 export interface ProgramResult {
@@ -84,6 +85,7 @@ export function invocation(
   const args = [
     // Type stripping is announced as experimental by every Node 22.
     "--disable-warning=ExperimentalWarning",
+    `--import=${pathToFileURL(join(import.meta.dirname, "plain-stacks.ts")).href}`,
     ...nodeArguments.filter((argument) => argument !== ""),
     runner,
     ...named("monitor", request.getMonitorAddress()),
