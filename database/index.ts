@@ -6,6 +6,9 @@ export {
   type CatalogDifference,
 } from "./catalog/compare-catalogs.ts";
 export { readCatalog, type CatalogObject } from "./catalog/read-catalog.ts";
+export { describeFinding, type LintFinding } from "./lint/finding.ts";
+export { lintCatalog } from "./lint/lint-catalog.ts";
+export { lintText } from "./lint/lint-text.ts";
 export {
   backupFunctions,
   databaseName,
