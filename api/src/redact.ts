@@ -1,9 +1,9 @@
 /** A key of ours anywhere in a text, whole or cut off. */
 const keyInText = /ctm_[0-9a-f]{8,}/gi;
 
-/** Names whose values are secrets, in headers and in bodies. */
+/** Names whose values are, or may be, secrets, in headers and in bodies. */
 const secretName =
-  /pass(word|wd|phrase)?$|secret|token|credential|authorization|cookie|api[-_]?key|private[-_]?key|signature|jwt/i;
+  /^params$|pass(word|wd|phrase)?$|secret|token|credential|authorization|cookie|api[-_]?key|private[-_]?key|signature|jwt/i;
 
 const hidden = "[redacted]";
 
@@ -21,7 +21,7 @@ const keptHeaders = [
 ];
 
 /** Bodies beyond this many characters of JSON are replaced by a note of their size. */
-const longestBody = 4096;
+const longestBody = 12_000;
 const deepest = 8;
 
 /** The text without API keys, and without what PostgreSQL cannot store (NUL, lone surrogates). */

@@ -206,7 +206,8 @@ export const refusals = {
     $ref: "Error#",
   },
   403: {
-    description: "INSUFFICIENT_PERMISSIONS, IP_NOT_ALLOWED, ENDPOINT_NOT_ALLOWED",
+    description:
+      "INSUFFICIENT_PERMISSIONS, IP_NOT_ALLOWED, ENDPOINT_NOT_ALLOWED, ACCESS_TOKEN_REQUIRED",
     $ref: "Error#",
   },
   429: { description: "RATE_LIMIT_EXCEEDED", $ref: "Error#" },

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";
-import Fastify, { LogController, type FastifyInstance } from "fastify";
+import Fastify, { LogController, type FastifyInstance, type RouteOptions } from "fastify";
 import { ApiError } from "./api-error.ts";
 import { answerError, errorBody } from "./answer-error.ts";
 import {
@@ -18,7 +18,9 @@ import { changeTaskStatus } from "./routes/change-task-status.ts";
 import { createTask } from "./routes/create-task.ts";
 import { listTasks } from "./routes/list-tasks.ts";
 import { readHealth } from "./routes/read-health.ts";
+import { readMetrics } from "./routes/read-metrics.ts";
 import { readTask } from "./routes/read-task.ts";
+import { runQuery } from "./routes/run-query.ts";
 import { sharedSchemas } from "./schemas.ts";
 import { clientAddress, type Services } from "./services.ts";
 
@@ -27,6 +29,7 @@ export interface Observers {
   onAccess: (entry: AccessLogEntry) => void;
   /** Each use of a key that passed authentication. */
   onKeyUse: (apiKeyId: string) => void;
+  onRoute?: (route: RouteOptions) => void;
 }
 
 const requestIdShape = /^[\w.:-]{1,128}$/;
@@ -51,7 +54,14 @@ export function createServer(services: Services, observers: Observers): FastifyI
     forceCloseConnections: "idle",
     // Types are not guessed and unknown keys are not dropped: both are errors. The first error is
     // enough, and collecting all of them would let a body of 1 MiB cost a hundred times that.
-    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allErrors: false } },
+    ajv: {
+      customOptions: {
+        coerceTypes: false,
+        removeAdditional: false,
+        allErrors: false,
+        allowUnionTypes: true,
+      },
+    },
     clientErrorHandler: (error, socket) => {
       if (!socket.writable) return;
       const body = JSON.stringify(
@@ -83,8 +93,10 @@ export function createServer(services: Services, observers: Observers): FastifyI
   for (const schema of sharedSchemas) app.addSchema(schema);
 
   app.addHook("onRoute", (route) => {
-    if (route.config?.access !== undefined) return;
-    throw new Error(`${String(route.method)} ${route.url} does not say who may call it`);
+    if (route.config?.access === undefined) {
+      throw new Error(`${String(route.method)} ${route.url} does not say who may call it`);
+    }
+    observers.onRoute?.(route);
   });
 
   // Before the body is read, so that nobody without a key can make us read one.
@@ -92,6 +104,7 @@ export function createServer(services: Services, observers: Observers): FastifyI
     void reply.header("x-request-id", request.id);
     void reply.header("cache-control", "no-store");
     void reply.header("x-content-type-options", "nosniff");
+    await services.access?.check(request.headers["cf-access-jwt-assertion"]);
     const { access } = request.routeOptions.config;
     if (access === undefined) return;
     const key = await services.keys.find(presentedKey(request.headers));
@@ -162,6 +175,8 @@ export function createServer(services: Services, observers: Observers): FastifyI
   readTask(app, services); // read:tasks
   createTask(app, services); // write:tasks
   changeTaskStatus(app, services); // write:tasks
+  readMetrics(app, services); // read:metrics
+  runQuery(app, services); // admin: reads any table's harmless columns
   return app;
 }
 

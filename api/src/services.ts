@@ -1,6 +1,7 @@
 import type { FastifyRequest } from "fastify";
 import type { Access } from "./authorize.ts";
 import type { ApiKey, KeyDirectory } from "./api-key.ts";
+import type { CloudflareAccess } from "./cloudflare-access.ts";
 import type { Settings } from "./config.ts";
 import type { Measurements } from "./measurements.ts";
 import type { Pools } from "./pools.ts";
@@ -14,6 +15,8 @@ export interface Services {
   keys: KeyDirectory;
   limiter: RateLimiter;
   measurements: Measurements;
+  /** Where it is configured, every request must carry its token. */
+  access: CloudflareAccess | undefined;
 }
 
 declare module "fastify" {

@@ -3,12 +3,14 @@ import { createAdminServer } from "./admin-server.ts";
 import { describe } from "./answer-error.ts";
 import { KeyDirectory } from "./api-key.ts";
 import { Batch } from "./batch.ts";
+import { CloudflareAccess } from "./cloudflare-access.ts";
 import type { Settings } from "./config.ts";
 import { Measurements } from "./measurements.ts";
 import { openPools } from "./pools.ts";
 import { writeAccessLog, type AccessLogEntry } from "./queries/access-log.ts";
 import { recordKeyUses, type KeyUse } from "./queries/keys.ts";
 import { RateLimiter } from "./rate-limit.ts";
+import { recordOwnMetrics } from "./record-own-metrics.ts";
 import { allPoolStatistics } from "./routes/read-health.ts";
 import { createServer } from "./server.ts";
 import type { Services } from "./services.ts";
@@ -23,9 +25,9 @@ export interface RunningApi {
 }
 
 /** How long requests under way may take to finish once the process is asked to stop. */
-const drainMs = 7000;
+const drainMs = 6000;
 /** How long the rest of stopping (last log entries, closing connections) may take. */
-const closeMs = 2000;
+const closeMs = 1500;
 
 /** Starts both servers. The database need not be there yet: until it is, answers are 503. */
 export async function start(settings: Settings): Promise<RunningApi> {
@@ -39,6 +41,7 @@ export async function start(settings: Settings): Promise<RunningApi> {
     keys: new KeyDirectory(pools.named.priority),
     limiter: new RateLimiter(pools.named.priority),
     measurements,
+    access: settings.access === undefined ? undefined : new CloudflareAccess(settings.access),
   };
   const lost =
     (what: string) =>
@@ -64,6 +67,9 @@ export async function start(settings: Settings): Promise<RunningApi> {
     onAccess: (entry) => accessLog.add(entry),
     onKeyUse: (apiKeyId) => keyUses.add({ apiKeyId, uses: 1, lastUsedAt: new Date() }),
   });
+  const ownMetrics = recordOwnMetrics(services, (error) =>
+    server.log.warn({ cause: describe(error) }, "metrics could not be written"),
+  );
   let draining = false;
   const admin = createAdminServer(services, () => draining);
   addGauges(services, () => accessLog.waiting);
@@ -75,6 +81,7 @@ export async function start(settings: Settings): Promise<RunningApi> {
     adminUrl: urlOf(settings.admin.host, admin.server.address()),
     stop: async () => {
       draining = true;
+      ownMetrics.stop();
       await within(drainMs, server.close());
       await within(closeMs, Promise.all([accessLog.end(), keyUses.end()]));
       await within(closeMs, Promise.all([admin.close(), pools.end()]));

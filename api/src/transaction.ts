@@ -60,7 +60,7 @@ async function attempt<T>(
   return await withConnection(pool, async (client) => {
     // Sent without waiting: the pool's connections are pipelined, so the first statement of `work`
     // travels with it. Should BEGIN fail, that statement fails too (aborted or lost connection).
-    const begun = send(client, { text: begin(context, kind), values: [] });
+    const begun = send(client, { text: beginText(context, kind), values: [] });
     begun.catch(() => undefined);
     let result: T;
     try {
@@ -142,7 +142,7 @@ async function send<Row extends QueryResultRow>(
 }
 
 /** BEGIN and the local settings as one message; they are literals because it takes no parameters. */
-function begin(context: TransactionContext, kind: "read" | "write"): string {
+export function beginText(context: TransactionContext, kind: "read" | "write"): string {
   const settings: Record<string, string> = {
     "app.current_user_id": context.userId,
     "app.current_environment": context.environment,
@@ -171,6 +171,6 @@ function isFromWrongServer(error: unknown): boolean {
 }
 
 /** 57P01 to 57P05: the server ends this connection (shutdown, crash, start, dropped database). */
-function isEndOfConnection(error: DatabaseError): boolean {
+export function isEndOfConnection(error: DatabaseError): boolean {
   return error.code?.startsWith("57P") === true || error.code?.startsWith("08") === true;
 }
