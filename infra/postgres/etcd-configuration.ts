@@ -32,6 +32,8 @@ export function etcdConfiguration(options: {
     // Patroni writes every few seconds; without compaction the history grows for ever.
     "auto-compaction-mode": "periodic",
     "auto-compaction-retention": "1h",
+    // Patroni speaks to the gateway, which etcd 3.4 leaves off when it reads a file.
+    "enable-grpc-gateway": true,
     logger: "zap",
     "log-level": "warn",
   };

@@ -5,14 +5,20 @@ import { stackMark } from "./supervisor.ts";
 /**
  * Processes that belong to a stack: those whose environment carries its mark, and those that work
  * inside its state folder (PostgreSQL overwrites the environment that /proc shows).
+ *
+ * @param options.postgres false leaves PostgreSQL's own processes out
  */
-export async function stackProcesses(stackDirectory: string): Promise<number[]> {
+export async function stackProcesses(
+  stackDirectory: string,
+  options: { postgres: boolean } = { postgres: true },
+): Promise<number[]> {
   const mark = `${stackMark}=${stackDirectory}`;
   const pids: number[] = [];
   for (const entry of await readdir("/proc")) {
     const pid = Number(entry);
     if (!Number.isInteger(pid) || pid === process.pid) continue;
-    if (await belongs(pid, mark, stackDirectory)) pids.push(pid);
+    if (!(await belongs(pid, mark, stackDirectory))) continue;
+    if (options.postgres || (await nameOf(pid)) !== "postgres") pids.push(pid);
   }
   return pids;
 }
@@ -22,8 +28,10 @@ async function belongs(pid: number, mark: string, directory: string): Promise<bo
     const environment = await readFile(`/proc/${pid}/environ`, "latin1");
     if (environment.split("\0").includes(mark)) return true;
     // Only PostgreSQL: a person's shell may well stand in the folder.
-    const name = (await readFile(`/proc/${pid}/comm`, "latin1")).trim();
-    return name === "postgres" && (await readlink(`/proc/${pid}/cwd`)).startsWith(`${directory}/`);
+    return (
+      (await nameOf(pid)) === "postgres" &&
+      (await readlink(`/proc/${pid}/cwd`)).startsWith(`${directory}/`)
+    );
   } catch {
     // Gone meanwhile, or another user's.
     return false;

@@ -227,8 +227,27 @@ export async function runProgram(
   await control("update", name);
   if (options.restart) await control("stop", name);
   await control("start", name);
-  const states = await programStates(paths);
-  const state = states?.get(name);
+  await waitUntilRunning(paths, name, log);
+}
+
+/** How long a program may go between STARTING and BACKOFF before it counts as failed. */
+const startTimeoutMs = 30_000;
+
+async function waitUntilRunning(paths: SupervisorPaths, name: string, log: string): Promise<void> {
+  let state: ProgramState | undefined;
+  try {
+    await waitFor(
+      `${name} to run`,
+      startTimeoutMs,
+      async () => {
+        state = (await programStates(paths))?.get(name);
+        return state === "RUNNING" || state === "FATAL" ? true : undefined;
+      },
+      { intervalMs: 250 },
+    );
+  } catch {
+    // Told below, with the program's own last words.
+  }
   if (state === "RUNNING") return;
   throw new CtmError(
     "service-not-running",

@@ -1,0 +1,167 @@
+import { CtmError, run, waitFor } from "#system";
+import type { Descriptor } from "#stack";
+import { clusterOf, type ClusterView } from "../../postgres/patroni.ts";
+import { listenerOn, accepts } from "./ports.ts";
+import { endProcesses, stackProcesses } from "./processes.ts";
+import { waitUntilReady } from "./readiness.ts";
+import {
+  programStates,
+  startSupervisord,
+  stopSupervisord,
+  supervisordPid,
+  type ProgramState,
+} from "./supervisor.ts";
+
+export interface StackOptions {
+  /** Told what happens, for people. */
+  report: (line: string) => void;
+}
+
+/**
+ * After a crash the old leader's key has to expire (ttl 20 s), and a crashed leader may recover for
+ * 60 s before a standby takes over: both are in the dynamic configuration.
+ */
+const leaderTimeoutMs = 180_000;
+const apiTimeoutMs = 60_000;
+
+/**
+ * Starts everything that the descriptor says should run, and returns when there is a leader, every
+ * process runs and the API answers. Does nothing to what runs already.
+ *
+ * @throws CtmError `service-not-running`, `port-taken`, `deadline-passed`
+ */
+export async function startStack(descriptor: Descriptor, options: StackOptions): Promise<void> {
+  await startProcesses(descriptor, options);
+  await waitForLeader(descriptor, options);
+  await waitUntilReady("api", apiReadiness(descriptor), apiTimeoutMs);
+}
+
+/** Starts what is not running, without waiting for the cluster to be healthy. */
+async function startProcesses(descriptor: Descriptor, { report }: StackOptions): Promise<void> {
+  const { supervisor } = descriptor;
+  if ((await supervisordPid(supervisor)) === undefined) {
+    await endOrphans(descriptor, report);
+    report(`starting ${descriptor.services.map(({ name }) => name).join(", ")}`);
+    await startSupervisord(supervisor, descriptor.runtimeDirectories);
+  }
+  const stopped = await programsIn(descriptor, ["STOPPED", "EXITED", "FATAL"]);
+  if (stopped.length > 0) {
+    report(`starting ${stopped.join(", ")}`);
+    await run("supervisorctl", ["-c", supervisor.configuration, "start", ...stopped], {
+      timeoutMs: 120_000,
+      accept: [0, 1, 3, 7],
+    });
+  }
+  let waiting: string[] = [];
+  try {
+    await waitFor(
+      "every process to run",
+      30_000,
+      async () => {
+        waiting = await programsIn(descriptor, [
+          "STARTING",
+          "BACKOFF",
+          "FATAL",
+          "EXITED",
+          "UNKNOWN",
+        ]);
+        return waiting.length === 0 ? true : undefined;
+      },
+      { intervalMs: 300 },
+    );
+  } catch {
+    throw await notRunning(descriptor, waiting);
+  }
+}
+
+async function notRunning(descriptor: Descriptor, names: readonly string[]): Promise<CtmError> {
+  for (const { port } of portsOf(descriptor)) {
+    const listener = await listenerOn(port);
+    if (listener === undefined || (await isOurs(listener, descriptor))) continue;
+    return new CtmError("port-taken", `port ${port} of this stack is used by ${listener}`, {
+      next: "end that process, then ctm start",
+    });
+  }
+  return new CtmError("service-not-running", `${names.join(", ")} did not start`, {
+    next: `ctm logs ${names[0] ?? ""}`,
+  });
+}
+
+async function isOurs(listener: string, descriptor: Descriptor): Promise<boolean> {
+  const pid = Number(/\(pid (\d+)\)/.exec(listener)?.[1]);
+  return (await stackProcesses(descriptor.supervisor.stackDirectory)).includes(pid);
+}
+
+function portsOf(descriptor: Descriptor): { host: string; port: number }[] {
+  const { postgres, etcd } = descriptor;
+  return [
+    postgres.rw,
+    postgres.ro,
+    ...postgres.members.flatMap((member) => [member, member.rest]),
+    ...etcd.flatMap(({ client, peer }) => [client, peer]),
+  ];
+}
+
+async function programsIn(
+  descriptor: Descriptor,
+  wanted: readonly ProgramState[],
+): Promise<string[]> {
+  const states = await programStates(descriptor.supervisor);
+  return descriptor.services
+    .map(({ name }) => name)
+    .filter((name) => wanted.includes(states?.get(name) ?? "UNKNOWN"));
+}
+
+/**
+ * What a killed supervisord left running would hold ports. PostgreSQL stays: Patroni takes a
+ * running server over, and stopping it would only cost a recovery.
+ */
+async function endOrphans(descriptor: Descriptor, report: (line: string) => void): Promise<void> {
+  const orphans = await stackProcesses(descriptor.supervisor.stackDirectory, { postgres: false });
+  if (orphans.length === 0) return;
+  report(`ending ${orphans.length} processes that outlived their supervisor`);
+  await endProcesses(orphans, 20_000);
+}
+
+/** Waits until some member holds the leader's role and accepts writes through the proxy. */
+export async function waitForLeader(
+  descriptor: Descriptor,
+  { report }: StackOptions,
+): Promise<ClusterView> {
+  const endpoints = descriptor.postgres.members.map(({ rest }) => ({
+    ...rest,
+    authority: descriptor.tls.authority,
+  }));
+  const { rw } = descriptor.postgres;
+  let shown = "";
+  return await waitFor(
+    "a leader behind the read-write port",
+    leaderTimeoutMs,
+    async () => {
+      const view = await clusterOf(endpoints);
+      const states = view.members
+        .map(({ name, role, state }) => `${name} ${role} ${state}`)
+        .join(", ");
+      const leader = view.members.find((one) => one.role === "leader" && one.state === "running");
+      if (leader !== undefined && (await accepts(rw.host, rw.port))) return view;
+      if (states !== shown) report(`waiting for a leader: ${(shown = states)}`);
+      throw new Error(states === "" ? "no members yet" : states);
+    },
+    { intervalMs: 500, next: `ctm logs ${descriptor.postgres.members[0]?.name ?? ""}` },
+  );
+}
+
+/** Stops every process of the stack and checks that none is left. */
+export async function stopStack(descriptor: Descriptor, { report }: StackOptions): Promise<void> {
+  report(`stopping ${descriptor.services.map(({ name }) => name).join(", ")}`);
+  await stopSupervisord(descriptor.supervisor);
+  await endProcesses(await stackProcesses(descriptor.supervisor.stackDirectory), 60_000);
+  await waitFor("every process of the stack to be gone", 10_000, async () =>
+    (await stackProcesses(descriptor.supervisor.stackDirectory)).length === 0 ? true : undefined,
+  );
+}
+
+function apiReadiness(descriptor: Descriptor): Parameters<typeof waitUntilReady>[1] {
+  const { hostname, port } = new URL(descriptor.api.adminUrl);
+  return { kind: "http", host: hostname, port: Number(port), path: "/ready", authority: null };
+}
