@@ -177,8 +177,11 @@ function makeReadableFolder(folder) {
 // --- npm packages -------------------------------------------------------------------------------
 
 /**
- * Makes node_modules what package-lock.json says. The stamp is the lock's checksum, written after a
- * finished install and removed before one, so that an interrupted install is done again.
+ * Makes node_modules what package-lock.json says. Stamp and list stand for a finished install: they
+ * are removed before one and written after it, so that an interrupted one is done from nothing.
+ *
+ * Not with `npm ci`: it refuses a lock that lacks the packages of other platforms, which npm leaves
+ * out where a registry does not have them. And it empties the folder below running programs.
  */
 async function ensurePackages(root, node, report) {
   if (isInstalled(root)) return;
@@ -191,7 +194,7 @@ async function ensurePackages(root, node, report) {
     throw new BootstrapError(
       "checkout-not-writable",
       `the npm packages in ${modules} are not those of package-lock.json, and cannot be installed: ${error.message}`,
-      `run npm ci in ${root} as its owner`,
+      `run the same command once as the owner of ${root}`,
     );
   }
   const lock = await takeLock(path.join(temporary, "install.lock"), (holder) =>
@@ -199,26 +202,31 @@ async function ensurePackages(root, node, report) {
   );
   try {
     if (isInstalled(root)) return;
-    const why = fs.existsSync(modules)
-      ? "they are not those of package-lock.json"
-      : "first run in this folder";
+    const marks = [stampName, listName].map((name) => path.join(modules, name));
+    const wasFinished = marks.some((mark) => fs.existsSync(mark));
+    const why = wasFinished ? "package-lock.json has changed" : "first run in this folder";
     report(`installing the npm packages (${why}; about half a minute)`);
-    fs.rmSync(path.join(modules, stampName), { force: true });
-    fs.rmSync(path.join(modules, listName), { force: true });
+    for (const remove of wasFinished ? marks : [modules]) {
+      fs.rmSync(remove, { recursive: true, force: true });
+    }
     const checksum = lockChecksum(root);
-    const options = [
-      "--include=dev",
-      "--include=optional",
-      "--no-dry-run",
-      "--no-audit",
-      "--no-fund",
-    ];
-    await runNpm(["ci", ...options], root, lock, "npm ci", node);
+    await runNpm(["install", ...installOptions], root, lock, "npm install", node);
     fs.writeFileSync(path.join(modules, stampName), checksum);
   } finally {
     lock.release();
   }
 }
+
+/** What npm takes from the environment must not decide what is installed, nor change the lock. */
+const installOptions = [
+  "--no-save",
+  "--include=dev",
+  "--include=optional",
+  "--no-dry-run",
+  "--no-audit",
+  "--no-fund",
+  "--loglevel=error",
+];
 
 /** Ours: the checksum of the package-lock.json that was installed. */
 const stampName = ".ctm-installed";

@@ -105,7 +105,7 @@ describe("a program", () => {
     expect(JSON.parse(second.stdout)).toEqual([42, folder, []]);
     expect(second.stderr).toBe("");
     expect(await readFile(join(folder, "npm.log"), "utf8")).toBe(
-      "ci --include=dev --include=optional --no-dry-run --no-audit --no-fund\n",
+      "install --no-save --include=dev --include=optional --no-dry-run --no-audit --no-fund --loglevel=error\n",
     );
   });
 
@@ -156,14 +156,17 @@ describe("a program", () => {
 describe("the npm packages", () => {
   test("are installed again when package-lock.json has changed", async () => {
     await start();
+    await writeFile(join(checkout, "node_modules/kept"), "");
     await writeLock({
       ...lockfile,
       packages: { ...lockfile.packages, "node_modules/two": { version: "2.0.0" } },
     });
     expect((await start()).stderr).toBe(
-      "ctm: installing the npm packages (they are not those of package-lock.json; about half a minute)\n",
+      "ctm: installing the npm packages (package-lock.json has changed; about half a minute)\n",
     );
     expect(await npmRuns()).toBe(2);
+    // Programs of this checkout may be running.
+    expect(await readFile(join(checkout, "node_modules/kept"), "utf8")).toBe("");
   });
 
   test("that somebody installed with npm are taken as they are", async () => {
@@ -194,6 +197,7 @@ describe("the npm packages", () => {
     await writeFile(
       npm,
       `${quickNpm}; fs.rmSync("node_modules/.package-lock.json");
+       fs.writeFileSync("node_modules/half", "");
        fs.writeFileSync("../started", "");
        setInterval(() => fs.existsSync(${JSON.stringify(release)}) && process.exit(), 50);`,
     );
@@ -210,6 +214,7 @@ describe("the npm packages", () => {
     const [code] = await once(second.child, "exit");
     expect(code).toBe(0);
     expect(await npmRuns()).toBe(2);
+    await expect(stat(join(checkout, "node_modules/half"))).rejects.toThrow("ENOENT");
   });
 
   test("that cannot be installed name the step, the last lines and the way out", async () => {
@@ -218,7 +223,7 @@ describe("the npm packages", () => {
     expect(code).toBe(1);
     expect(stderr).toBe(
       "ctm: installing the npm packages (first run in this folder; about half a minute)\n" +
-        "install-failed: npm ci ended with exit code 1:\n  npm error 404 no such package\n" +
+        "install-failed: npm install ended with exit code 1:\n  npm error 404 no such package\n" +
         "next: see that the npm registry answers (npm ping), then run the same command again\n",
     );
   });
@@ -226,7 +231,7 @@ describe("the npm packages", () => {
   test("that do not fit on the disk say so", async () => {
     await writeFile(npm, 'console.error("npm error code ENOSPC"); process.exit(1);');
     expect((await start()).stderr).toMatch(
-      /disk-full: npm ci ended with exit code 1:\n {2}npm error code ENOSPC\nnext: free some disk space and run the same command again\n$/,
+      /disk-full: npm install ended with exit code 1:\n {2}npm error code ENOSPC\nnext: free some disk space and run the same command again\n$/,
     );
   });
 
@@ -238,7 +243,7 @@ describe("the npm packages", () => {
     });
     expect(finished.stderr.replaceAll(checkout, "CHECKOUT")).toBe(
       "checkout-not-writable: the npm packages in CHECKOUT/node_modules are not those of package-lock.json, and cannot be installed: EACCES: permission denied, mkdir 'CHECKOUT/.tmp'\n" +
-        "next: run npm ci in CHECKOUT as its owner\n",
+        "next: run the same command once as the owner of CHECKOUT\n",
     );
   });
 });
