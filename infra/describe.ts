@@ -56,6 +56,7 @@ export function describeStack(source: DescriptionSource): Descriptor {
       rw: at("readWrite"),
       ro: at("readOnly"),
       synchronous: source.configuration.synchronous && topology.members.length > 1,
+      settings: topology.settings.explanation,
     },
     etcd: [{ name: topology.etcd.name, client: at("etcdClient"), peer: at("etcdPeer") }],
     tls: {

@@ -16,7 +16,7 @@ import { binariesOf, serverVersion } from "./runtime/local/server-version.ts";
 import { Security } from "./security.ts";
 import { portOf, stanzaName, topologyOf } from "./topology.ts";
 
-async function program(): Promise<Record<string, unknown>> {
+async function program(): Promise<void> {
   const configuration = parseConfiguration(pulumi.runtime.allConfig());
   const paths = stackPaths(pulumi.getStack());
   const users = systemUsers();
@@ -100,17 +100,16 @@ async function program(): Promise<Record<string, unknown>> {
     },
     { dependsOn: runtime.base },
   );
-  return { postgresSettings: topology.settings.explanation };
 }
 
 /** A person's mistake ends in its own words, without a stack trace. */
-async function explained(): Promise<Record<string, unknown>> {
+async function explained(): Promise<void> {
   try {
-    return await program();
+    await program();
   } catch (error) {
     if (error instanceof CtmError) throw new pulumi.RunError(error.text);
     throw error;
   }
 }
 
-export const { postgresSettings } = await explained();
+await explained();

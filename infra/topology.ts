@@ -100,11 +100,14 @@ function memberPaths(paths: StackPaths, name: string): MemberPaths {
 }
 
 function portRequests(configuration: Configuration): Record<string, PortRequest> {
-  const demandable = (key: keyof Configuration & string, preferred: number): PortRequest => {
+  const demandable = (
+    key: "readWritePort" | "readOnlyPort" | "apiPort" | "adminPort",
+    preferred: number,
+  ): PortRequest => {
     const demanded = configuration[key];
-    return typeof demanded === "number"
-      ? { preferred: demanded, demandedBy: `ctm:${key}` }
-      : { preferred, demandedBy: null };
+    return demanded === undefined
+      ? { preferred, demandedBy: null }
+      : { preferred: demanded, demandedBy: `ctm:${key}` };
   };
   const any = (preferred: number): PortRequest => ({ preferred, demandedBy: null });
   return {

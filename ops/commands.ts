@@ -5,11 +5,26 @@ export interface Entry {
   /** One or two words, as they are typed. */
   name: string;
   summary: string;
-  load(): Promise<{ command: Command }>;
+  load: () => Promise<{ command: Command }>;
 }
 
 /** Every command, in the order of the help. Each is imported only when it is called. */
 export const commands: readonly Entry[] = [
+  {
+    name: "up",
+    summary: "provision or repair the whole platform",
+    load: () => import("./up/index.ts"),
+  },
+  {
+    name: "down",
+    summary: "take a stack away, keeping its backups",
+    load: () => import("./down/index.ts"),
+  },
+  {
+    name: "env",
+    summary: "what a shell needs for plain pulumi",
+    load: () => import("./env/index.ts"),
+  },
   {
     name: "status",
     summary: "how the stack is, on one screen",
@@ -54,5 +69,10 @@ export const commands: readonly Entry[] = [
     name: "logs",
     summary: "the log of one service",
     load: () => import("./logs/index.ts"),
+  },
+  {
+    name: "doctor",
+    summary: "what is wrong, and what to do",
+    load: () => import("./doctor/index.ts"),
   },
 ];

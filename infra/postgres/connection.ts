@@ -1,4 +1,4 @@
-import pg from "pg";
+import { Client, type ClientConfig } from "pg";
 import { z } from "zod";
 import { CtmError, readFileIfExists } from "#system";
 
@@ -24,9 +24,9 @@ export const connectTimeoutMs = 10_000;
 export async function asSuperuser<T>(
   provisioning: Provisioning,
   database: string,
-  work: (client: pg.Client) => Promise<T>,
+  work: (client: Client) => Promise<T>,
 ): Promise<T> {
-  const client = new pg.Client({
+  const client = new Client({
     host: provisioning.host,
     port: provisioning.port,
     user: "postgres",
@@ -43,10 +43,7 @@ export async function asSuperuser<T>(
 }
 
 /** Connects, runs `work`, and ends the connection whatever happens. */
-export async function using<T>(
-  client: pg.Client,
-  work: (client: pg.Client) => Promise<T>,
-): Promise<T> {
+export async function using<T>(client: Client, work: (client: Client) => Promise<T>): Promise<T> {
   // An idle connection that the server closes would otherwise end the whole process.
   client.on("error", () => undefined);
   await client.connect();
@@ -61,7 +58,7 @@ export async function using<T>(
 export async function loginSettings(
   target: { host: string; port: number; authority: string },
   login: { user: string; password: string; database: string },
-): Promise<pg.ClientConfig> {
+): Promise<ClientConfig> {
   return {
     host: target.host,
     port: target.port,

@@ -50,6 +50,8 @@ const descriptor = z.strictObject({
     rw: address,
     ro: address,
     synchronous: z.boolean(),
+    /** One sentence: which settings were derived from what. */
+    settings: z.string(),
   }),
   etcd: z.array(z.strictObject({ name: z.string(), client: address, peer: address })).min(1),
   tls: z.strictObject({

@@ -221,6 +221,7 @@ archive_command = 'pgbackrest --config=${backrestConfiguration} --stanza=${stanz
       rw: { host: "127.0.0.1", port },
       ro: { host: "127.0.0.1", port },
       synchronous: false,
+      settings: "shared_buffers 128MB",
     },
     etcd: [
       {

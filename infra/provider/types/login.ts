@@ -1,4 +1,4 @@
-import pg from "pg";
+import { Client, DatabaseError } from "pg";
 import { z } from "zod";
 import { CtmError } from "#system";
 import {
@@ -86,12 +86,12 @@ async function tryLogin(target: LoginInputs): Promise<string> {
     database: target.database,
   });
   try {
-    await using(new pg.Client({ ...settings, application_name: "ctm login proof" }), (client) =>
+    await using(new Client({ ...settings, application_name: "ctm login proof" }), (client) =>
       client.query("SELECT 1"),
     );
     return "works";
   } catch (error) {
-    if (error instanceof pg.DatabaseError && error.code !== undefined) {
+    if (error instanceof DatabaseError && error.code !== undefined) {
       if (refusals.has(error.code)) return `refused: ${error.message}`;
     }
     throw error;

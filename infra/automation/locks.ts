@@ -1,0 +1,65 @@
+import { readdir, rm } from "node:fs/promises";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { z } from "zod";
+import { readFileIfExists, waitFor } from "#system";
+import type { Workspace } from "./environment.ts";
+
+/** What the file backend writes into a lock. */
+const lockSchema = z.object({ pid: z.int(), hostname: z.string(), username: z.string() });
+
+/** Longest wait for another run: as long as a large stack's first `up` may take. */
+const waitTimeoutMs = 60 * 60_000;
+
+/**
+ * Clears the locks that killed runs left in our file backend, and waits for runs that are alive.
+ * Locks of other machines, and of other backends, are left to Pulumi.
+ */
+export async function waitForLocks(
+  workspace: Workspace,
+  report: (line: string) => void,
+): Promise<void> {
+  if (workspace.fileBackend === undefined) return;
+  const folder = join(workspace.fileBackend, ".pulumi/locks/organization/ctm", workspace.stack);
+  let told = "";
+  await waitFor(
+    "another run on this stack to end",
+    waitTimeoutMs,
+    async () => {
+      const living: string[] = [];
+      for (const name of await readdir(folder).catch(() => [])) {
+        const path = join(folder, name);
+        const holder = await holderOf(path);
+        if (holder === undefined) continue;
+        if (holder === "dead") await rm(path, { force: true });
+        else living.push(holder);
+      }
+      if (living.length === 0) return true;
+      const line = `waiting for another run on this stack (${living.join(", ")})`;
+      if (line !== told) report((told = line));
+      throw new Error(line);
+    },
+    { intervalMs: 500, next: "let it end, or end it" },
+  );
+}
+
+async function holderOf(path: string): Promise<string | undefined> {
+  const text = await readFileIfExists(path);
+  if (text === undefined) return undefined;
+  const lock = lockSchema.safeParse(parseOrNull(text));
+  // Half a lock is one whose writer died while writing it.
+  if (!lock.success) return "dead";
+  const { pid, hostname: host, username } = lock.data;
+  if (host !== hostname()) return `${username} on ${host}`;
+  // A pid is used again after a reboot: only a pulumi process can hold a lock.
+  const name = (await readFileIfExists(`/proc/${pid}/comm`))?.trim();
+  return name === "pulumi" ? `pid ${pid}` : "dead";
+}
+
+function parseOrNull(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,117 @@
+import { statfs } from "node:fs/promises";
+import {
+  CtmError,
+  exists,
+  makeDirectory,
+  messageOf,
+  systemErrorCode,
+  writeFileAtomic,
+} from "#system";
+import { homeRoots, type StackPaths } from "#stack";
+import { parseConfiguration } from "../config.ts";
+import { pulumi, runPulumi } from "./pulumi.ts";
+import type { Workspace } from "./environment.ts";
+import { z } from "zod";
+
+/** Room that a first `up` needs: two members with their WAL, a backup, the engine's state. */
+const leastFreeBytes = 2 * 1024 ** 3;
+
+/**
+ * Refuses a home that cannot hold a stack, before anything is made in it.
+ *
+ * @throws CtmError `no-permission`, `read-only`, `disk-full`, `bad-home`
+ */
+export async function checkHome(paths: StackPaths): Promise<void> {
+  const { state } = homeRoots();
+  if (!/^[\w./-]+$/.test(state)) {
+    // supervisord splits its list of included files at white space and expands percent signs.
+    throw new CtmError(
+      "bad-home",
+      `${state} holds other characters than letters, digits and ._/-`,
+      {
+        next: "set CTM_HOME to a path without them",
+        exitCode: 2,
+      },
+    );
+  }
+  try {
+    await makeDirectory(state, { mode: 0o755 });
+    await makeDirectory(paths.pulumi, { mode: 0o700 });
+    await writeFileAtomic(`${paths.pulumi}/.writable`, "", { mode: 0o600 });
+  } catch (error) {
+    throw homeError(state, error);
+  }
+  const { bavail, bsize } = await statfs(state);
+  const free = bavail * bsize;
+  if (free >= leastFreeBytes || (await exists(paths.descriptor))) return;
+  throw new CtmError(
+    "disk-full",
+    `${state} has ${megabytes(free)} MB free; a new stack needs ${megabytes(leastFreeBytes)} MB`,
+    { next: "make room, or set CTM_HOME to a larger disk" },
+  );
+}
+
+function homeError(state: string, error: unknown): CtmError {
+  const code = systemErrorCode(error);
+  if (code === "EACCES" || code === "EPERM") {
+    return new CtmError("no-permission", `${state} cannot be written by this user`, {
+      next: "run as the user that owns it, or set CTM_HOME",
+    });
+  }
+  if (code === "EROFS") {
+    return new CtmError("read-only", `${state} is on a read-only disk`, {
+      next: "mount it for writing, or set CTM_HOME",
+    });
+  }
+  if (code === "ENOSPC") {
+    return new CtmError("disk-full", `the disk of ${state} is full`, {
+      next: "make room, or set CTM_HOME to a larger disk",
+    });
+  }
+  return new CtmError("bad-home", `${state} cannot be used: ${messageOf(error)}`, {
+    next: "set CTM_HOME to a folder of yours",
+    cause: error,
+  });
+}
+
+function megabytes(bytes: number): number {
+  return Math.floor(bytes / 1024 ** 2);
+}
+
+/** Makes the stack in the backend unless it is there, and checks its configuration. */
+export async function selectStack(workspace: Workspace): Promise<void> {
+  const selected = await runPulumi(workspace, ["stack", "select", workspace.stack], {
+    acceptFailure: true,
+  });
+  if (selected.code !== 0) {
+    if (!/no stack named/.test(selected.stderr + selected.stdout)) {
+      throw new CtmError("pulumi-failed", (selected.stderr || selected.stdout).trim(), {
+        next: "look at PULUMI_BACKEND_URL, and at the passphrase",
+      });
+    }
+    await pulumi(workspace, ["stack", "init", workspace.stack]);
+  }
+  await checkConfiguration(workspace);
+}
+
+/** The configuration is read once by itself: its errors then need no engine around them. */
+async function checkConfiguration(workspace: Workspace): Promise<void> {
+  const text = await pulumi(workspace, ["config", "--json", "--show-secrets"]);
+  const values = z
+    .record(z.string(), z.looseObject({ value: z.string().optional() }))
+    .parse(JSON.parse(text));
+  parseConfiguration(
+    Object.fromEntries(Object.entries(values).map(([key, { value }]) => [key, value ?? ""])),
+  );
+}
+
+/** True when the stack has resources in its state. */
+export async function hasResources(workspace: Workspace): Promise<boolean> {
+  const text = await pulumi(workspace, ["stack", "export"]);
+  const { deployment } = z
+    .looseObject({
+      deployment: z.looseObject({ resources: z.array(z.unknown()).nullish() }).nullish(),
+    })
+    .parse(JSON.parse(text));
+  return (deployment?.resources ?? []).length > 0;
+}

@@ -1,0 +1,157 @@
+import { readFile, readdir, rename, rm, unlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { CtmError, exists, isMissing } from "#system";
+import { keptPath, readDescriptorIfExists, stackPaths, type StackPaths } from "#stack";
+import { endProcesses, stackProcesses, stopStack } from "#runtime";
+import {
+  checkout,
+  hasResources,
+  openWorkspace,
+  pulumi,
+  recoverPendingOperations,
+  selectStack,
+  showPulumi,
+  waitForLocks,
+  type Workspace,
+} from "../../infra/automation/index.ts";
+import { defineCommand, type Context } from "../command.ts";
+import { toggle } from "../parameters.ts";
+
+export const command = defineCommand({
+  help: "Stops and removes a stack. Its backup repository, the repository's passphrase, the settings key and the CA are moved to kept/STACK-TIME, from which a restore works; --purge deletes those too. Works on a stack whose cluster is dead.",
+  examples: [
+    { run: "npm run down", does: "asks, then removes the local stack" },
+    { run: "ctm down --stack staging --yes", does: "without asking" },
+  ],
+  arguments: {},
+  flags: { purge: toggle("also delete what a restore would need") },
+  destructive: true,
+  document: z.strictObject({
+    stack: z.string(),
+    removed: z.boolean(),
+    /** Folder with the repository and its keys; null when there was none, or it was purged. */
+    kept: z.string().nullable(),
+  }),
+  async run({ purge }, context) {
+    const report = (line: string): void => context.progress.step(line);
+    const paths = stackPaths(context.stack, context.env);
+    if (!(await exists(paths.state)) && !(await exists(paths.pulumi))) {
+      return { stack: context.stack, removed: false, kept: null };
+    }
+    report("making Pulumi ready");
+    const workspace = await openWorkspace(
+      context.stack,
+      (line) => process.stderr.write(`${line}\n`),
+      context.env,
+    );
+    await waitForLocks(workspace, report);
+    context.progress.clear();
+    await context.confirm(planOf(paths, purge));
+
+    const before = await keptFolders(paths);
+    await selectStack(workspace);
+    await recoverPendingOperations(workspace, undefined, report);
+    if (await hasResources(workspace)) await destroy(workspace, context);
+    report("removing what is left");
+    await removeLeftovers(paths, report);
+    await forgetStack(workspace);
+    const kept = (await keptFolders(paths)).filter((folder) => !before.includes(folder));
+    if (purge) {
+      for (const folder of kept) await rm(folder, { recursive: true, force: true });
+    }
+    return { stack: context.stack, removed: true, kept: purge ? null : (kept[0] ?? null) };
+  },
+  render({ stack, removed, kept }) {
+    if (!removed) return `There is no stack "${stack}" here.`;
+    return [
+      `The stack "${stack}" is gone: no process, port or file of it is left.`,
+      kept === null ? "Nothing of it was kept." : `Kept, for a restore: ${kept}`,
+    ].join("\n");
+  },
+});
+
+function planOf(paths: StackPaths, purge: boolean): string {
+  return [
+    `The stack "${paths.stack}" will be stopped and removed, with every row in its database:`,
+    `  removed  ${paths.state}, ${paths.run}, ${paths.log}`,
+    purge
+      ? "  also removed (--purge): the backup repository and its keys; no restore is possible"
+      : `  kept     the backup repository, its passphrase, the settings key and the CA, in ${paths.kept}`,
+  ].join("\n");
+}
+
+async function destroy(workspace: Workspace, context: Context): Promise<void> {
+  await pulumi(workspace, ["state", "unprotect", "--all", "--yes"]);
+  context.progress.clear();
+  const code = await showPulumi(
+    workspace,
+    ["destroy", "--yes", "--skip-preview", "--suppress-outputs"],
+    context.signal,
+  );
+  if (code === 0) return;
+  throw new CtmError("down-failed", "Pulumi did not finish; what it said stands above", {
+    next: "mend the cause, then npm run down again",
+  });
+}
+
+/** What Pulumi did not know of: leftovers of killed runs, and stacks whose state was lost. */
+async function removeLeftovers(paths: StackPaths, report: (line: string) => void): Promise<void> {
+  const descriptor = await readDescriptorIfExists(paths.stack, paths);
+  if (descriptor !== undefined) await stopStack(descriptor, { report });
+  await endProcesses(await stackProcesses(paths.state), 60_000);
+  const precious: [path: string, name: string][] = [
+    [join(paths.state, "repository"), "repository"],
+    [join(paths.credentials, "repository-cipher"), "repository-cipher"],
+    [join(paths.credentials, "settings-key"), "settings-key"],
+    [join(paths.tls, "ca.crt"), "ca.crt"],
+    [join(paths.tls, "ca.key"), "ca.key"],
+    [paths.descriptor, "descriptor.json"],
+  ];
+  for (const [path, name] of precious) {
+    if (!(await exists(path))) continue;
+    const keep = { stateDirectory: paths.state, kept: paths.kept, stack: paths.stack, name };
+    await rename(path, await keptPath(keep));
+  }
+  for (const folder of [paths.state, paths.run, paths.log]) {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function keptFolders(paths: StackPaths): Promise<string[]> {
+  const names = await readdir(paths.kept).catch((error: unknown) => {
+    if (isMissing(error)) return [];
+    throw error;
+  });
+  return names.map((name) => join(paths.kept, name));
+}
+
+/**
+ * Removes the stack from the backend. With the last one our file backend goes too, and with it the
+ * passphrase: the salt in the configuration would fit no other.
+ */
+async function forgetStack(workspace: Workspace): Promise<void> {
+  const { paths, fileBackend, stack } = workspace;
+  await pulumi(workspace, ["stack", "rm", stack, "--yes", "--force", "--preserve-config"]);
+  await rm(join(paths.pulumi, `Pulumi.${stack}.yaml`), { force: true });
+  if (fileBackend === undefined) return;
+  const listed = z
+    .array(z.unknown())
+    .parse(JSON.parse(await pulumi(workspace, ["stack", "ls", "--json"])));
+  if (listed.length > 0) return;
+  await rm(paths.pulumi, { recursive: true, force: true });
+  await forgetSalt(join(checkout, `Pulumi.${stack}.yaml`));
+}
+
+async function forgetSalt(path: string): Promise<void> {
+  const text = await readFile(path, "utf8").catch((error: unknown) => {
+    if (isMissing(error)) return "";
+    throw error;
+  });
+  const rest = text
+    .split("\n")
+    .filter((line) => !line.startsWith("encryptionsalt:"))
+    .join("\n");
+  if (rest.trim() === "") await unlink(path).catch(() => undefined);
+  else await writeFile(path, rest);
+}

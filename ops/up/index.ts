@@ -1,0 +1,154 @@
+import { z } from "zod";
+import { CtmError } from "#system";
+import { readDescriptor, readDescriptorIfExists, stackPaths } from "#stack";
+import { startStack } from "#runtime";
+import {
+  checkHome,
+  keepConfiguration,
+  openWorkspace,
+  previewSteps,
+  provisioningOf,
+  pulumi,
+  recoverPendingOperations,
+  selectStack,
+  showPulumi,
+  waitForLocks,
+  type Step,
+  type Workspace,
+} from "../../infra/automation/index.ts";
+import { defineCommand, type Context } from "../command.ts";
+
+const address = z.strictObject({ host: z.string(), port: z.int(), database: z.string() });
+
+export const command = defineCommand({
+  help: "Provisions the whole platform with Pulumi, or repairs it: starts what should run, looks at what really exists, and changes what differs. A second run changes nothing. Asks only where data would be lost.",
+  examples: [
+    { run: "npm run up", does: "the whole platform on this machine" },
+    { run: "ctm up --stack staging", does: "a second one, beside it" },
+  ],
+  arguments: {},
+  flags: {},
+  destructive: true,
+  document: z.strictObject({
+    stack: z.string(),
+    /** How many resources were created, updated, replaced or deleted. */
+    changes: z.int(),
+    changed: z.array(
+      z.strictObject({
+        operation: z.string(),
+        name: z.string(),
+        properties: z.array(z.string()),
+      }),
+    ),
+    /** Operations that a killed run had left pending, and what of them was taken over. */
+    recovered: z.strictObject({ pending: z.int(), adopted: z.array(z.string()) }),
+    duration_ms: z.int(),
+    postgres: z.strictObject({ rw: address, ro: address, settings: z.string() }),
+    api: z.strictObject({ url: z.string(), admin_url: z.string() }),
+  }),
+  async run(_, context) {
+    const begun = Date.now();
+    const report = (line: string): void => context.progress.step(line);
+    const paths = stackPaths(context.stack, context.env);
+    await checkHome(paths);
+    report("making Pulumi ready");
+    const workspace = await openWorkspace(context.stack, told(context), context.env);
+    await waitForLocks(workspace, report);
+    report("opening the stack's state");
+    await selectStack(workspace);
+
+    const before = await readDescriptorIfExists(context.stack, paths);
+    if (before !== undefined) await startStack(before, { report });
+    const recovered = await recoverPendingOperations(
+      workspace,
+      before === undefined ? undefined : provisioningOf(before),
+      report,
+    );
+
+    report("looking at what exists and what would change");
+    const steps = await previewSteps(workspace);
+    await allowLosses(workspace, steps, context);
+    if (steps.length > 0) await apply(workspace, context);
+    await keepConfiguration(paths);
+
+    const { postgres, api } = await readDescriptor(context.stack, paths);
+    const at = (door: { host: string; port: number }): z.infer<typeof address> => ({
+      ...door,
+      database: postgres.database,
+    });
+    return {
+      stack: context.stack,
+      changes: steps.length,
+      changed: steps.map(({ operation, name, properties }) => ({ operation, name, properties })),
+      recovered: { pending: recovered.pending.length, adopted: recovered.adopted },
+      duration_ms: Date.now() - begun,
+      postgres: { rw: at(postgres.rw), ro: at(postgres.ro), settings: postgres.settings },
+      api: { url: api.url, admin_url: api.adminUrl },
+    };
+  },
+  render({ stack, changes, duration_ms: durationMs, postgres, api, recovered }, paint) {
+    const { rw, ro, settings } = postgres;
+    const done =
+      changes === 0
+        ? "0 changes: everything is as the program says"
+        : `${changes} ${changes === 1 ? "change" : "changes"}`;
+    const recoveredLine =
+      recovered.pending === 0
+        ? []
+        : [`A killed run had left ${recovered.pending} operations pending; they are finished.`];
+    const option = stack === "local" ? "" : ` --stack ${stack}`;
+    return [
+      paint.bold(`The stack "${stack}" is up (${done}, ${Math.round(durationMs / 1000)} s).`),
+      ...recoveredLine,
+      "",
+      `  database    ${rw.database} on ${rw.host}:${rw.port} (read-write) and ${ro.host}:${ro.port} (read-only)`,
+      `  settings    ${settings}`,
+      `  API         ${api.url}  (health and metrics: ${api.admin_url})`,
+      "  Cloudflare  off: no token is configured",
+      "",
+      "next:",
+      `  npx ctm status${option}`,
+      `  npx ctm key create${option} --name first --user me --permission read:tasks --permission write:tasks`,
+      `  npx ctm psql${option}`,
+    ].join("\n");
+  },
+});
+
+/** The engine kit tells of minutes of work: plain lines, above whatever else is shown. */
+function told(context: Context): (line: string) => void {
+  return (line) => {
+    context.progress.clear();
+    process.stderr.write(`${line}\n`);
+  };
+}
+
+/** Asks where something that holds data would be replaced or deleted, and only there. */
+async function allowLosses(
+  workspace: Workspace,
+  steps: readonly Step[],
+  context: Context,
+): Promise<void> {
+  const losses = steps.filter(
+    ({ isProtected, operation }) => isProtected && /replace|delete/.test(operation),
+  );
+  if (losses.length === 0) return;
+  const lines = losses.map(
+    ({ operation, name, properties }) => `  ${operation} ${name} (${properties.join(", ")})`,
+  );
+  context.progress.clear();
+  await context.confirm(`This would lose data:\n${lines.join("\n")}`);
+  for (const { urn } of losses) await pulumi(workspace, ["state", "unprotect", urn, "--yes"]);
+}
+
+async function apply(workspace: Workspace, context: Context): Promise<void> {
+  context.progress.clear();
+  const code = await showPulumi(
+    workspace,
+    ["up", "--yes", "--skip-preview", "--refresh", "--suppress-outputs"],
+    context.signal,
+  );
+  if (code === 0) return;
+  throw new CtmError("up-failed", "Pulumi did not finish; what it said stands above", {
+    next: "mend the cause, then npm run up again: it goes on where this run stopped",
+  });
+}
