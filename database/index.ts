@@ -34,6 +34,16 @@ export {
 export { migrationFiles, type MigrationFile } from "./runner/migration-files.ts";
 export type { EditedMigration } from "./runner/migration-state.ts";
 export { migrationStatus, type MigrationStatus } from "./runner/migration-status.ts";
+export { newMigration } from "./runner/new-migration.ts";
+export {
+  planMigrations,
+  type MigrationPlan,
+  type PlannedFile,
+  type PlannedLock,
+  type PlannedStatement,
+  type SizedRelation,
+} from "./runner/plan.ts";
+export { describePlan } from "./runner/describe-plan.ts";
 export { describeProgress, type MigrationProgress } from "./runner/progress.ts";
 export { findBinaries, startScratchServer, type ScratchServer } from "./runner/scratch-server.ts";
 export { isVerified, verifyMigrations, type MigrationVerification } from "./runner/verify.ts";

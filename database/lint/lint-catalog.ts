@@ -80,15 +80,26 @@ function matches(pattern: string, object: string): boolean {
   return new RegExp(`^${escaped}$`).test(object);
 }
 
+interface Place {
+  file: string | null;
+  line: number | null;
+}
+
 /**
- * The statement that most probably made an object what it is: the last one that names it. The
- * catalog does not remember where an object came from.
+ * The statement that most probably made an object what it is: the last one that names it, or names
+ * the table that it is on, as the server named many a constraint. The catalog does not remember
+ * where an object came from.
  */
-function placeOf(
-  object: string,
-  files: readonly ParsedMigration[],
-): { file: string | null; line: number | null } {
-  const name = object.replace(/\(.*$/, "").split(".").at(-1)?.replaceAll('"', "") ?? object;
+function placeOf(object: string, files: readonly ParsedMigration[]): Place {
+  const [, ...names] = object.replace(/\(.*$/, "").split(".");
+  for (const name of names.toReversed()) {
+    const place = lastMention(name.replaceAll('"', ""), files);
+    if (place !== undefined) return place;
+  }
+  return { file: null, line: null };
+}
+
+function lastMention(name: string, files: readonly ParsedMigration[]): Place | undefined {
   for (const file of files.toReversed()) {
     for (const statement of file.statements.toReversed()) {
       for (const token of readTokens(statement.text)) {
@@ -100,5 +111,5 @@ function placeOf(
       }
     }
   }
-  return { file: null, line: null };
+  return undefined;
 }
