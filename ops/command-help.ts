@@ -3,9 +3,9 @@ import { z } from "zod";
 import { flagName, type Command } from "./command.ts";
 
 /** A parser with the command's flags and arguments; it neither prints nor exits. */
-export function createParser(name: string, summary: string, command: Command): Parser {
+export function createParser(name: string, command: Command): Parser {
   const parser = new Parser(`ctm ${name}`)
-    .description(`${summary}\n\n${command.help}`)
+    .description(command.help)
     .exitOverride()
     .configureOutput({ writeOut: () => undefined, writeErr: () => undefined })
     .helpOption(false)
@@ -41,12 +41,11 @@ export function commandHelp(parser: Parser, command: Command): string {
   const help = new Help();
   help.helpWidth = 100;
   help.visibleCommands = () => [];
-  const width = Math.max(...command.examples.map(({ run }) => run.length));
   return [
     help.formatHelp(parser, help).trimEnd(),
     "",
     command.examples.length === 1 ? "Example:" : "Examples:",
-    ...command.examples.map(({ run, does }) => `  ${run.padEnd(width)}  # ${does}`),
+    ...command.examples.map(({ run, does }) => `  # ${does}\n  ${run}`),
     "",
     "JSON:",
     indent(shapeOf(z.toJSONSchema(command.document, { unrepresentable: "any", io: "output" }))),
@@ -72,6 +71,9 @@ function shapeOf(schema: z.core.JSONSchema._JSONSchema): string {
   if (schema.anyOf !== undefined) return schema.anyOf.map((each) => shapeOf(each)).join(" | ");
   if (schema.items !== undefined && !Array.isArray(schema.items)) {
     return `[${shapeOf(schema.items)}]`;
+  }
+  if (typeof schema.additionalProperties === "object") {
+    return `{ [name: string]: ${shapeOf(schema.additionalProperties)} }`;
   }
   if (schema.properties === undefined) return [schema.type ?? "anything"].flat().join(" | ");
   const fields = Object.entries(schema.properties).map(

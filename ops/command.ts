@@ -56,7 +56,7 @@ export interface Example {
 }
 
 export interface Definition<F extends Parameters, A extends Parameters, Document> {
-  /** A paragraph for `--help`, below the summary. */
+  /** A paragraph for `--help`. */
   help: string;
   examples: readonly [Example, ...Example[]];
   flags: F;

@@ -33,6 +33,8 @@ export async function confirm(question: Question): Promise<void> {
   const closed = new Promise<string>((resolve) => lines.once("close", () => resolve("")));
   try {
     const answer = await Promise.race([lines.question("Type yes to go on: ", { signal }), closed]);
+    // Ctrl-C and Ctrl-D leave the cursor behind the question.
+    if (answer === "") output.write("\n");
     if (answer.trim().toLowerCase() !== "yes") {
       throw new CtmError("not-confirmed", "the answer was not yes; nothing was changed", {
         exitCode: 2,

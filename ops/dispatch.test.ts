@@ -184,7 +184,7 @@ test("help shows flags, an example and the shape of the document", async () => {
   const { code, out } = await ctm("bake --help");
   expect(code).toBe(0);
   expect(out).toMatch(/^Usage: ctm bake \[options\] \[KIND\]\n/);
-  expect(out).toContain("ctm bake cheese --layers 3  # three layers");
+  expect(out).toContain("  # three layers\n  ctm bake cheese --layers 3\n");
   expect(out).toContain("{ kind: string | null, layers: integer, top: [string] }");
   expect((await ctm("help bake")).out).toBe(out);
   expect(JSON.parse((await ctm("bake --help --json")).out)).toEqual({ help: out.trimEnd() });

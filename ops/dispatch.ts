@@ -67,7 +67,7 @@ async function answerTo(
     import("./command-help.ts"),
     entry.load(),
   ]);
-  const parser = createParser(entry.name, entry.summary, command);
+  const parser = createParser(entry.name, command);
   if (asksForHelp(rest)) return textAnswer("help", commandHelp(parser, command));
   try {
     const given = readGiven(parser, command, rest);

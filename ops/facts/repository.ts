@@ -177,8 +177,8 @@ export function backrestFailure(finished: {
 }): string {
   const lines = finished.stdall
     .split("\n")
-    .map((line) => line.replace(/^.*?(ERROR|WARN): /, ""))
-    .filter((line) => line.trim() !== "");
+    .map((line) => line.replace(/^.*?(ERROR|WARN): /, "").trim())
+    .filter((line) => line !== "");
   const ending =
     finished.signal === null ? `exit code ${finished.exitCode}` : `signal ${finished.signal}`;
   return `pgBackRest ended with ${ending}${lines.length === 0 ? "" : `: ${lines.slice(-3).join("; ")}`}`;

@@ -25,12 +25,13 @@ export const command = defineCommand({
   async run({ rest, role, readOnly }, context) {
     const stack = await openStack(context);
     const { owner, binaries } = stack.descriptor.postgres;
+    const actor = role ?? owner;
     const env = {
       ...cleanEnvironment(context.env),
-      ...(await environmentFor(stack, role ?? owner, readOnly)),
+      ...(await environmentFor(stack, actor, readOnly)),
     };
     const psql = join(binaries, "psql");
-    const args = [`--set=PROMPT1=${prompt(stack, readOnly)}`, ...rest];
+    const args = [`--set=PROMPT1=${prompt(stack, actor, readOnly)}`, ...rest];
     if (!context.json) {
       const exit_code = await context.handOver({ command: psql, args, env });
       return { exit_code, output: null };
@@ -52,9 +53,9 @@ function roleName(given: string): string {
   throw new Unreadable(`"${given}" is no role's name`);
 }
 
-/** Stack and mode stand in the prompt: at night, which server one types at matters most. */
-function prompt({ descriptor }: Stack, readOnly: boolean): string {
-  return `${descriptor.stack}${readOnly ? " (read-only)" : ""} %n@%/%R%x%# `;
+/** Stack, role and mode stand in the prompt: at night, where one types matters most. */
+function prompt({ descriptor }: Stack, role: string, readOnly: boolean): string {
+  return `${descriptor.stack}${readOnly ? " (read-only)" : ""} ${role}@%/%R%x%# `;
 }
 
 /**

@@ -64,7 +64,7 @@ function parts(status: StatusDocument, paint: Paint): [string, string][] {
       "archive",
       backup.archive === null
         ? unknown
-        : `newest segment ${backup.archive.newest_wal ?? "none"}, ${countText(backup.archive.waiting_segments, "waits", "wait")}${backup.archive.failing ? paint.bad(", the last attempt failed") : ""}`,
+        : `newest segment ${backup.archive.newest_wal ?? "none"}, ${backup.archive.waiting_segments === 0 ? "nothing waits" : countText(backup.archive.waiting_segments, "segment waits", "segments wait")}${backup.archive.failing ? paint.bad(", the last attempt failed") : ""}`,
     ],
     [
       "drill",

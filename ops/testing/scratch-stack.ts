@@ -32,10 +32,8 @@ const loginRoles = [
   "ctm_backup",
 ] as const;
 
-/** Starts the server (with WAL archiving when `archiving` is set) and writes what `up` would. */
-export async function startScratchStack(
-  options: { archiving?: boolean } = {},
-): Promise<ScratchStack> {
+/** Starts the server, archiving into a repository, and writes what `up` would. */
+export async function startScratchStack(): Promise<ScratchStack> {
   const home = await mkdtemp("/tmp/ctm-ops-");
   await chmod(home, 0o755);
   const env = { ...process.env, CTM_HOME: home };
@@ -113,7 +111,7 @@ ssl_cert_file = '${authority}'
 ssl_ca_file = '${authority}'
 ssl_key_file = '${join(paths.run, "server.key")}'
 fsync = off
-archive_mode = ${options.archiving === true ? "on" : "off"}
+archive_mode = on
 archive_command = 'pgbackrest --config=${backrestConfiguration} --stanza=${stanza} archive-push %p'
 `;
   await writeFile(join(data, "postgresql.conf"), configuration, { flag: "a" });
@@ -169,16 +167,14 @@ archive_command = 'pgbackrest --config=${backrestConfiguration} --stanza=${stanz
     loginRoles.map((role) => `127.0.0.1:*:*:${role}:password of ${role}\n`).join(""),
     { mode: 0o600 },
   );
-  if (options.archiving === true) {
-    await run(
-      "pgbackrest",
-      [`--config=${backrestConfiguration}`, `--stanza=${stanza}`, "stanza-create"],
-      {
-        ...asPostgres,
-        cwd: "/",
-      },
-    );
-  }
+  await run(
+    "pgbackrest",
+    [`--config=${backrestConfiguration}`, `--stanza=${stanza}`, "stanza-create"],
+    {
+      ...asPostgres,
+      cwd: "/",
+    },
+  );
 
   const patroni: ScratchStack["patroni"] = {};
   const server: Server = createServer(

@@ -1,0 +1,299 @@
+import { expect, test } from "vitest";
+import type { Descriptor } from "#stack";
+import { fakeDescriptor } from "../testing/fake-descriptor.ts";
+import type { Probes } from "./gather.ts";
+import { describe } from "./index.ts";
+import { judge } from "./judge.ts";
+
+const now = new Date("2026-11-24T12:00:00Z");
+const descriptor: Descriptor = fakeDescriptor();
+
+function good<T>(facts: T) {
+  return { facts, failure: null };
+}
+function dead(failure: string) {
+  return { facts: null, failure };
+}
+
+/** What a healthy stack of two members answers. */
+function healthy(): Probes {
+  const either = { timeline: 3, unreachable: null };
+  return {
+    services: good(descriptor.services.map(({ name }) => ({ name, state: "RUNNING" }))),
+    cluster: good({
+      leader: "node-1",
+      paused: false,
+      version: "15.18",
+      members: [
+        { ...either, name: "node-1", role: "leader", state: "running", lagBytes: null },
+        { ...either, name: "node-2", role: "sync_standby", state: "streaming", lagBytes: 128 },
+      ],
+    }),
+    rw: good({ address: "127.0.0.1", port: 5501, inRecovery: false }),
+    ro: good({ address: "127.0.0.1", port: 5502, inRecovery: true }),
+    archiver: good({
+      newestWal: "0000000300000000000000A1",
+      completeAt: new Date("2026-11-24T11:59:00Z"),
+      failing: false,
+      failedWal: null,
+      failedAt: null,
+      waiting: 0,
+      waitingSince: null,
+    }),
+    repository: good({
+      running: false,
+      repositories: [
+        {
+          number: 1,
+          status: "ok",
+          ok: true,
+          cipher: "aes-256-cbc",
+          oldestWal: "000000030000000000000010",
+          newestWal: "0000000300000000000000A1",
+        },
+      ],
+      backups: [
+        {
+          label: "20261124-020000F",
+          type: "full",
+          repository: 1,
+          prior: null,
+          startedAt: new Date("2026-11-24T02:00:00Z"),
+          stoppedAt: new Date("2026-11-24T02:01:00Z"),
+          databaseBytes: 1000,
+          storedBytes: 100,
+          firstWal: "000000030000000000000010",
+          lastWal: "000000030000000000000010",
+          damaged: false,
+        },
+      ],
+    }),
+    api: good({ version: "0.1.0" }),
+    schema: good({ version: "002", pending: 0 }),
+  };
+}
+
+test("a healthy stack has no problem", () => {
+  expect(judge(descriptor, healthy(), now)).toEqual([]);
+});
+
+type Change = (probes: Probes) => void;
+
+/** Changes one field of what a part said. */
+function set<Part extends keyof Probes>(
+  part: Part,
+  change: Partial<NonNullable<Probes[Part]["facts"]>>,
+): Change {
+  return (probes) => Object.assign(probes[part].facts ?? {}, change);
+}
+
+function member(index: number, change: object): Change {
+  return ({ cluster }) => Object.assign(cluster.facts?.members[index] ?? {}, change);
+}
+
+function service(name: string, state: string | null): Change {
+  return ({ services }) =>
+    Object.assign(services.facts?.find((each) => each.name === name) ?? {}, { state });
+}
+
+test.each<[string, Change, string]>([
+  [
+    "a service is down",
+    service("api", "FATAL"),
+    "service-not-running: api is FATAL -> ctm logs api",
+  ],
+  [
+    "supervisord has lost a program",
+    service("api", null),
+    "service-not-running: api is unknown to supervisord -> npm run up",
+  ],
+  [
+    "no leader",
+    set("cluster", { leader: null }),
+    "no-leader: the cluster has no leader -> ctm logs etcd",
+  ],
+  [
+    "a member's Patroni is dead",
+    member(1, { unreachable: "connect ECONNREFUSED", state: null, timeline: null }),
+    "member-unreachable: node-2: Patroni does not answer: connect ECONNREFUSED -> ctm logs node-2",
+  ],
+  [
+    "a replica does not stream",
+    member(1, { state: "running" }),
+    "member-not-streaming: node-2 is running and does not stream from node-1 -> ctm logs node-2",
+  ],
+  [
+    "a replica is on an old timeline",
+    member(1, { timeline: 2 }),
+    "member-on-other-timeline: node-2 is on timeline 2, its leader node-1 on 3 -> ctm logs node-2",
+  ],
+  [
+    "the leader starts",
+    member(0, { state: "starting" }),
+    "leader-not-running: node-1 leads and is starting -> ctm logs node-1",
+  ],
+  [
+    "failover is off",
+    set("cluster", { paused: true }),
+    "cluster-paused: automatic failover is off -> patronictl -c /state/node-1/patroni.yml resume main",
+  ],
+  [
+    "Patroni cannot be asked",
+    (probes) => (probes.cluster = dead("no CA")),
+    "cluster-unknown: Patroni cannot be asked: no CA -> ctm doctor",
+  ],
+  [
+    "the read-write port leads to a replica",
+    set("rw", { inRecovery: true }),
+    "read-write-on-replica: the read-write port leads to a replica -> ctm logs proxy",
+  ],
+  [
+    "the read-only port is closed",
+    (probes) => (probes.ro = dead("connect ECONNREFUSED")),
+    "read-only-closed: the read-only port does not answer: connect ECONNREFUSED -> ctm doctor",
+  ],
+  [
+    "archiving fails",
+    set("archiver", {
+      failing: true,
+      failedWal: "0000000300000000000000A2",
+      failedAt: new Date("2026-11-24T11:59:30Z"),
+      waiting: 4,
+    }),
+    "archiving-fails: archiving 0000000300000000000000A2 failed at 2026-11-24T11:59:30.000Z; 4 segments wait -> ctm logs node-1",
+  ],
+  [
+    "archiving is slow",
+    set("archiver", { waiting: 12, waitingSince: new Date("2026-11-24T11:49:00Z") }),
+    "archive-behind: 12 segments wait to be archived, the oldest for 11 minutes -> ctm logs node-1",
+  ],
+  [
+    "the repository lacks what was archived",
+    set("archiver", { newestWal: "0000000300000000000000A4" }),
+    "wal-missing: the server archived 0000000300000000000000A4, the repository's newest segment is 0000000300000000000000A1 -> ctm backup full",
+  ],
+  [
+    "no full backup",
+    set("repository", { backups: [] }),
+    "no-full-backup: repository 1 holds no full backup -> ctm backup full",
+  ],
+  [
+    "the full backup is old",
+    ({ repository }) =>
+      Object.assign(repository.facts?.backups[0] ?? {}, {
+        stoppedAt: new Date("2026-11-23T10:59:00Z"),
+      }),
+    "backup-old: the newest full backup of repository 1 is 25 hours old -> ctm backup full",
+  ],
+  [
+    "a backup is damaged",
+    ({ repository }) => Object.assign(repository.facts?.backups[0] ?? {}, { damaged: true }),
+    "backup-damaged: 20261124-020000F holds pages whose checksums are wrong -> ctm backup full",
+  ],
+  [
+    "pgBackRest does not know the stanza",
+    set("repository", { repositories: [] }),
+    "repository-missing: repository 1 has no stanza -> npm run up",
+  ],
+  [
+    "the repository cannot be read",
+    (probes) => (probes.repository = dead("pgBackRest ended with exit code 55")),
+    "repository-unreadable: pgBackRest ended with exit code 55 -> ctm doctor",
+  ],
+  [
+    "the API is not ready",
+    (probes) => (probes.api = dead("/ready answers 503")),
+    "api-not-ready: the API is not ready: /ready answers 503 -> ctm logs api",
+  ],
+  [
+    "the ledger cannot be read",
+    (probes) => (probes.schema = dead("permission denied")),
+    "schema-unknown: the migrations cannot be read: permission denied -> ctm doctor",
+  ],
+])("one problem is named when %s", (_, change, expected) => {
+  const probes = healthy();
+  change(probes);
+  const problems = judge(descriptor, probes, now);
+  expect(problems.map(({ code, message, next }) => `${code}: ${message} -> ${next}`)).toEqual([
+    expected,
+  ]);
+});
+
+test("a stopped stack is one problem, and what cannot be known is null", () => {
+  const refused = dead("connect ECONNREFUSED");
+  const probes: Probes = {
+    ...healthy(),
+    services: dead("supervisord does not answer"),
+    cluster: good({
+      leader: null,
+      paused: null,
+      version: null,
+      members: ["node-1", "node-2"].map((name) => ({
+        name,
+        role: null,
+        state: null,
+        timeline: null,
+        lagBytes: null,
+        unreachable: "connect ECONNREFUSED",
+      })),
+    }),
+    rw: refused,
+    ro: refused,
+    archiver: refused,
+    api: refused,
+    schema: refused,
+  };
+  const status = describe(fakeStack, probes, now);
+  expect(status.problems).toEqual([
+    {
+      code: "stack-stopped",
+      message: "nothing of the stack runs: supervisord does not answer",
+      next: "ctm start",
+    },
+  ]);
+  expect(status).toMatchObject({
+    healthy: false,
+    postgres: {
+      version: null,
+      primary: null,
+      members: [
+        { name: "node-1", role: null, state: null, timeline: null, lag_bytes: null },
+        { name: "node-2", role: null, state: null, timeline: null, lag_bytes: null },
+      ],
+      rw: { host: "127.0.0.1", port: 5500, database: "taskmaster", reachable: false },
+    },
+    services: null,
+    backup: {
+      last_full_at: "2026-11-24T02:01:00.000Z",
+      recoverable_from: "2026-11-24T02:01:00.000Z",
+      recoverable_to: null,
+      gaps: null,
+      archive: null,
+      last_drill: null,
+    },
+    api: { version: null, ready: false },
+    schema: { version: null, pending: null },
+    alerts: { firing: null },
+  });
+});
+
+test("what the repository lacks is not called recoverable", () => {
+  const probes = healthy();
+  set("archiver", { newestWal: "0000000300000000000000A4" })(probes);
+  expect(describe(fakeStack, probes, now).backup.recoverable_to).toBeNull();
+});
+
+const fakeStack = {
+  descriptor,
+  paths: {
+    stack: "local",
+    state: "/state",
+    run: "/run",
+    log: "/log",
+    kept: "/kept",
+    pulumi: "/pulumi",
+    descriptor: "/state/descriptor.json",
+    credentials: "/state/credentials",
+    tls: "/state/tls",
+  },
+};
