@@ -52,19 +52,14 @@ function say(line) {
   process.stderr.write(`ctm: ${line}\n`);
 }
 
-/** Our own errors as they are; those of the system by what can be done about them. */
+/** Our own errors as they are; of the system's, the one that a person can do something about. */
 function describe(error) {
   if (error instanceof BootstrapError) return error;
-  const next = {
-    ENOSPC: "free some disk space and run the same command again",
-    EACCES: "run as the owner of that folder, or set CTM_CACHE to a folder that you may write",
-    EPERM: "run as the owner of that folder, or set CTM_CACHE to a folder that you may write",
-    EROFS: "set CTM_CACHE to a folder on a writable disk",
-  }[error.code];
-  if (next === undefined) throw error;
-  const code = error.code === "ENOSPC" ? "disk-full" : "no-permission";
-  return new BootstrapError(code, error.message, next);
+  if (error.code === "ENOSPC") return new BootstrapError("disk-full", error.message, freeSpace);
+  throw error;
 }
+
+const freeSpace = "free some disk space and run the same command again";
 
 // --- Node ---------------------------------------------------------------------------------------
 
@@ -167,10 +162,20 @@ async function fetchNode(report) {
 
 /** Makes a folder and what is missing above it, for every user to read, whatever our umask is. */
 function makeReadableFolder(folder) {
-  const first = fs.mkdirSync(folder, { recursive: true });
-  if (first === undefined) return;
-  for (let made = folder; made.length >= first.length; made = path.dirname(made)) {
-    fs.chmodSync(made, 0o755);
+  try {
+    const first = fs.mkdirSync(folder, { recursive: true });
+    fs.accessSync(folder, fs.constants.W_OK);
+    if (first === undefined) return;
+    for (let made = folder; made.length >= first.length; made = path.dirname(made)) {
+      fs.chmodSync(made, 0o755);
+    }
+  } catch (error) {
+    if (error.code === "ENOSPC") throw error;
+    throw new BootstrapError(
+      "cache-not-writable",
+      `Node ${pinnedNode.version} has to be fetched, and ${error.message}`,
+      "set CTM_CACHE to a folder that you may write",
+    );
   }
 }
 
@@ -330,7 +335,7 @@ function runToEnd(command, args, cwd, lock, step, env = process.env) {
       const last = both.trimEnd().split("\n").slice(-15).join("\n  ");
       const what = `${step} ended with ${signal ?? `exit code ${code}`}:\n  ${last}`;
       const next = full
-        ? "free some disk space and run the same command again"
+        ? freeSpace
         : "see that the npm registry answers (npm ping), then run the same command again";
       reject(new BootstrapError(full ? "disk-full" : "install-failed", what, next));
     });

@@ -320,6 +320,15 @@ describe("Node", () => {
     await expect(stat(join(folder, "cache/node/22.23.3"))).rejects.toThrow("ENOENT");
   });
 
+  test("has no place in a cache that cannot be written", async () => {
+    await pretendOldNode(Buffer.from(""), Buffer.from(""));
+    await writeFile(join(folder, "cache"), "a file");
+    expect((await start()).stderr.replaceAll(folder, "FOLDER")).toBe(
+      "cache-not-writable: Node 22.23.3 has to be fetched, and ENOTDIR: not a directory, mkdir 'FOLDER/cache/node'\n" +
+        "next: set CTM_CACHE to a folder that you may write\n",
+    );
+  });
+
   test("is cached where everything else is", () => {
     const saved = process.env["CTM_CACHE"];
     try {

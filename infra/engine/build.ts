@@ -1,6 +1,6 @@
 import { access, constants } from "node:fs/promises";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { CtmError, run } from "#system";
 import type { Artifact } from "./artifacts.ts";
 
@@ -82,7 +82,7 @@ export async function buildInto(
     const what = messageOf(error);
     if (/no space left on device/i.test(what)) {
       throw new CtmError("disk-full", `building ${artifact.title}: ${what}`, {
-        next: "free 6 GB below the Go caches (go env GOCACHE GOMODCACHE) and run again",
+        next: `free 6 GB on the disks of ${dirname(folder)} and of Go's caches (go env GOCACHE GOMODCACHE), and run again`,
         cause: error,
       });
     }

@@ -245,7 +245,7 @@ describe("a build that cannot be", () => {
     const text = await failure(optionsFor("off"));
     expect(text).toMatch(/^disk-full: building the probe plugin 1\.2\.3: /);
     expect(text).toMatch(
-      /next: free 6 GB below the Go caches \(go env GOCACHE GOMODCACHE\) and run again$/,
+      /next: free 6 GB on the disks of FOLDER\/cache\/plugins and of Go's caches \(go env GOCACHE GOMODCACHE\), and run again$/,
     );
   });
 

@@ -1,10 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { access, chmod, constants, mkdir, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { CtmError, messageOf, run, systemErrorCode } from "#system";
+import { run } from "#system";
 import { takeLock } from "../../bin/lock.js";
 import type { Artifact } from "./artifacts.ts";
 import { buildInto } from "./build.ts";
+import { onDisk } from "./disk-errors.ts";
 import { type Downloads, DownloadUnavailable } from "./download.ts";
 
 export interface ObtainOptions {
@@ -28,11 +29,13 @@ export async function obtain(artifact: Artifact, options: ObtainOptions): Promis
   const cached = await findCached(artifact, options.caches);
   if (cached !== undefined) return cached;
   const target = join(options.caches[0], artifact.folder);
-  try {
-    return await fill(artifact, target, options);
-  } catch (error) {
-    throw explain(error, artifact, target);
-  }
+  const refused = {
+    code: "cache-not-writable",
+    next: "set CTM_CACHE to a folder that you may write",
+  };
+  return onDisk(`getting ${artifact.title}`, dirname(target), refused, () =>
+    fill(artifact, target, options),
+  );
 }
 
 async function findCached(
@@ -102,22 +105,4 @@ async function makeReadableFolder(folder: string): Promise<void> {
   if (first === undefined) return;
   for (let made = folder; made.length >= first.length; made = dirname(made))
     await chmod(made, 0o755);
-}
-
-/** What a person can do about a system error; other errors pass. */
-function explain(error: unknown, artifact: Artifact, target: string): unknown {
-  const code = systemErrorCode(error);
-  if (code === "ENOSPC") {
-    return new CtmError("disk-full", `getting ${artifact.title}: ${messageOf(error)}`, {
-      next: `free 1 GB on the disk of ${dirname(target)} and run again`,
-      cause: error,
-    });
-  }
-  if (code === "EACCES" || code === "EROFS" || code === "EPERM") {
-    return new CtmError("cache-not-writable", `getting ${artifact.title}: ${messageOf(error)}`, {
-      next: "set CTM_CACHE to a folder that you may write",
-      cause: error,
-    });
-  }
-  return error;
 }

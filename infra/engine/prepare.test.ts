@@ -168,6 +168,17 @@ describe("the engine", () => {
     expect(lines).toEqual([]);
   });
 
+  test("says which home it cannot write", async () => {
+    const file = join(folder, "a file");
+    await writeFile(file, "");
+    await expect(
+      prepareEngine({ plugins: [], env: { ...process.env, CTM_HOME: file } }),
+    ).rejects.toMatchObject({
+      code: "home-not-writable",
+      message: `preparing Pulumi's home: ENOTDIR: not a directory, mkdir '${file}/pulumi/home'`,
+    });
+  });
+
   test("creates, then changes nothing, then destroys, and never warns", async () => {
     const first = await pulumi("up", "--yes");
     expect(first).toContain(`runs under ${process.version}`);

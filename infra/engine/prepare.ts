@@ -3,7 +3,8 @@ import { readlink, rename, rm, symlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { exists, makeDirectory } from "#system";
 import { cacheRoot, homeRoots, sharedCacheRoot } from "#stack";
-import { type PluginName, pulumiCli, resourcePlugin } from "./artifacts.ts";
+import { type Artifact, type PluginName, pulumiCli, resourcePlugin } from "./artifacts.ts";
+import { onDisk } from "./disk-errors.ts";
 import { Downloads, officialDownloads } from "./download.ts";
 import { obtain } from "./obtain.ts";
 import { checkout } from "./versions.ts";
@@ -35,7 +36,7 @@ export interface PrepareOptions {
  *
  * `CTM_PULUMI_DOWNLOADS` is the base URL of the downloads (a mirror), or `off` to build at once.
  *
- * @throws CtmError see obtain.ts
+ * @throws CtmError `home-not-writable`, `disk-full`, and those of obtain.ts
  */
 export async function prepareEngine(options: PrepareOptions): Promise<Engine> {
   const env = options.env ?? process.env;
@@ -46,24 +47,29 @@ export async function prepareEngine(options: PrepareOptions): Promise<Engine> {
     report,
     env,
   };
-  const home = join(homeRoots(env).state, "pulumi", "home");
-  await makeDirectory(home, { mode: 0o700 });
-
   // One after the other: each build takes all cores and most of a small machine's memory.
   const cli = await pulumiCli();
   const cliFolder = await obtain(cli, obtaining);
-  await offerLanguageHost(home, cliFolder, cli.version);
-  const plugins: Partial<Record<PluginName, string>> = {};
+  const plugins: Plugin[] = [];
   for (const name of options.plugins) {
-    const plugin = await resourcePlugin(name);
-    const folder = await obtain(plugin, obtaining);
-    await link(
-      join(folder, plugin.binary),
-      join(home, "plugins", `resource-${name}-v${plugin.version}`, plugin.binary),
-    );
-    plugins[name] = plugin.version;
+    const artifact = await resourcePlugin(name);
+    plugins.push({ name, artifact, folder: await obtain(artifact, obtaining) });
   }
-  await link(process.execPath, join(home, "bin", "node"));
+
+  const home = join(homeRoots(env).state, "pulumi", "home");
+  const refused = {
+    code: "home-not-writable",
+    next: "run as the user that ran up (often root), or set CTM_HOME to a folder that you may write",
+  };
+  await onDisk("preparing Pulumi's home", home, refused, async () => {
+    await makeDirectory(home, { mode: 0o700 });
+    await link(process.execPath, join(home, "bin", "node"));
+    await offerLanguageHost(home, cliFolder, cli.version);
+    for (const { name, artifact, folder } of plugins) {
+      const place = join(home, "plugins", `resource-${name}-v${artifact.version}`);
+      await link(join(folder, artifact.binary), join(place, artifact.binary));
+    }
+  });
 
   return {
     pulumi: join(cliFolder, cli.binary),
@@ -75,8 +81,19 @@ export async function prepareEngine(options: PrepareOptions): Promise<Engine> {
       // Another version on PATH must not take the place of the ones prepared here.
       PULUMI_IGNORE_AMBIENT_PLUGINS: "true",
     },
-    versions: { node: process.versions.node, pulumi: cli.version, plugins },
+    versions: {
+      node: process.versions.node,
+      pulumi: cli.version,
+      plugins: Object.fromEntries(plugins.map(({ name, artifact }) => [name, artifact.version])),
+    },
   };
+}
+
+interface Plugin {
+  name: PluginName;
+  artifact: Artifact;
+  /** In the cache. */
+  folder: string;
 }
 
 /** Ours first, which we may write, then root's, where everybody may read. */
