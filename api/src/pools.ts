@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { Client, Pool, type ClientConfig, type PoolConfig } from "pg";
 import type { Settings } from "./config.ts";
+import { rememberConnectTimes } from "./transaction.ts";
 
 /**
  * Deadlines of database work, milliseconds (spec, "Pools"). `connect` is ours: a new connection
@@ -19,8 +20,9 @@ export const databaseDeadlines = {
 } as const;
 
 /**
- * Client-side deadline on top of the server's own: a server that vanished without closing its
- * connections (a lost machine, not a stopped one) can only be noticed from here.
+ * How long after the time that a statement is allowed its connection counts as dead. A server that
+ * vanished without closing its connections (a lost machine, not a stopped one) can only be noticed
+ * from here.
  */
 const vanishedMs = 5_000;
 
@@ -60,9 +62,9 @@ export async function openPools(
     name: string,
     server: { host: string; port: number },
     role: { user: string; passwordFile: string },
-    options: PoolConfig & { statementMs: number },
+    options: PoolConfig & { statementMs: number; answerMs: number },
   ): Pool => {
-    const { statementMs, ...pool } = options;
+    const { statementMs, answerMs, ...pool } = options;
     const connection: ClientConfig = {
       host: server.host,
       port: server.port,
@@ -74,7 +76,7 @@ export async function openPools(
       application_name: `ctm-api ${name}`,
       connectionTimeoutMillis: databaseDeadlines.connect,
       statement_timeout: statementMs,
-      query_timeout: statementMs + vanishedMs,
+      query_timeout: answerMs + vanishedMs,
       lock_timeout: databaseDeadlines.lock,
       idle_in_transaction_session_timeout: databaseDeadlines.idleInTransaction,
       keepAlive: true,
@@ -95,31 +97,40 @@ export async function openPools(
       Client: ImpatientClient,
     });
     made.on("error", (error) => onError(name, error));
+    rememberConnectTimes(made);
     return made;
   };
 
   const statementMs = databaseDeadlines.statement;
+  // Requests allow their statements less than the pools do (TransactionContext.statementMs); keys
+  // and limits are looked up in a millisecond.
+  const answerMs = settings.http.requestTimeoutMs;
   const named: Record<PoolName, Pool> = {
     primary: open("primary", database.primary, database, {
       ...settings.pools.primary,
       statementMs,
+      answerMs,
     }),
     readonly: open("readonly", database.readonly, database, {
       ...settings.pools.readonly,
       statementMs,
+      answerMs,
     }),
     priority: open("priority", database.primary, database, {
       ...settings.pools.priority,
       connectionTimeoutMillis: databaseDeadlines.acquirePriority,
       statementMs,
+      answerMs: 0,
     }),
     background: open("background", database.primary, database, {
       ...settings.pools.background,
       statementMs,
+      answerMs: statementMs,
     }),
   };
   // One use each: whatever a query did to its session (settings, locks) dies with it.
-  const single = { max: 3, maxUses: 1, statementMs: databaseDeadlines.adminStatement };
+  const queryMs = databaseDeadlines.adminStatement;
+  const single = { max: 3, maxUses: 1, statementMs: queryMs, answerMs: queryMs };
   const query = {
     primary: open("query primary", database.primary, settings.query, single),
     readonly: open("query readonly", database.readonly, settings.query, single),

@@ -1,9 +1,8 @@
 /** Shared JSON Schemas: those with an `$id` are components of openapi.json. */
 
-const uuidPattern = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$";
-
-/** A pattern beside the format: the format also allows `urn:uuid:`, which PostgreSQL does not. */
-export const uuid = { type: "string", format: "uuid", pattern: uuidPattern } as const;
+export const uuid = { type: "string", format: "uuid" } as const;
+/** For text of a query string: PostgreSQL stores no NUL. (Bodies are searched as they are parsed.) */
+export const noNul = "^[^\\u0000]*$";
 const time = { type: "string", format: "date-time" } as const;
 const timeOrNull = { type: ["string", "null"], format: "date-time" } as const;
 const text = { type: "string" } as const;

@@ -32,6 +32,7 @@ export interface Observers {
   onRoute?: (route: RouteOptions) => void;
 }
 
+const uuidShape = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const requestIdShape = /^[\w.:-]{1,128}$/;
 
 /** The public server, ready to listen. */
@@ -61,6 +62,8 @@ export function createServer(services: Services, observers: Observers): FastifyI
         allErrors: false,
         allowUnionTypes: true,
       },
+      // The usual format also allows `urn:uuid:…`, which PostgreSQL does not.
+      onCreate: (ajv) => void ajv.addFormat("uuid", uuidShape),
     },
     clientErrorHandler: (error, socket) => {
       if (!socket.writable) return;

@@ -103,14 +103,21 @@ export async function runStatement<Row extends QueryResultRow>(
   }
 }
 
+/**
+ * Since when a pool's older connections are not trusted: one of them broke, or met a server that is
+ * no longer the primary. The others probably lead to the same place.
+ */
+const distrustedSince = new WeakMap<Pool, number>();
+const connectedAt = new WeakMap<PoolClient, number>();
+
+/** Notes when the pool's connections were made, so that old ones can be told from new ones. */
+export function rememberConnectTimes(pool: Pool): void {
+  pool.on("connect", (client) => connectedAt.set(client, performance.now()));
+}
+
 /** Lends a connection; one that broke, or is still in a transaction, does not return to the pool. */
 async function withConnection<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
-  let client: PoolClient;
-  try {
-    client = await pool.connect();
-  } catch (error) {
-    throw new ConnectionLost(error);
-  }
+  const client = await trustedConnection(pool);
   // A connection that breaks while lent out reports it here as well as to its query.
   const ignore = (): void => undefined;
   client.on("error", ignore);
@@ -119,10 +126,25 @@ async function withConnection<T>(pool: Pool, work: (client: PoolClient) => Promi
     return await work(client);
   } catch (error) {
     broken = error instanceof ConnectionLost || isFromWrongServer(error);
+    if (broken) distrustedSince.set(pool, performance.now());
     throw error;
   } finally {
     client.removeListener("error", ignore);
     client.release(broken || client.getTransactionStatus() !== "I");
+  }
+}
+
+async function trustedConnection(pool: Pool): Promise<PoolClient> {
+  for (;;) {
+    let client: PoolClient;
+    try {
+      client = await pool.connect();
+    } catch (error) {
+      throw new ConnectionLost(error);
+    }
+    const isOld = (connectedAt.get(client) ?? 0) < (distrustedSince.get(pool) ?? 0);
+    if (!isOld) return client;
+    client.release(true);
   }
 }
 
@@ -172,5 +194,5 @@ function isFromWrongServer(error: unknown): boolean {
 
 /** 57P01 to 57P05: the server ends this connection (shutdown, crash, start, dropped database). */
 export function isEndOfConnection(error: DatabaseError): boolean {
-  return error.code?.startsWith("57P") === true || error.code?.startsWith("08") === true;
+  return error.code?.startsWith("57P") === true;
 }

@@ -101,7 +101,7 @@ export async function runAdminQuery(
         `The answer is larger than ${largestAnswerBytes / 1024 / 1024} MiB; select fewer columns or rows.`,
       );
     }
-    throw refusal(error, prefix.length);
+    throw refusal(error, prefix.length, context.statementMs);
   } finally {
     // Closing the connection rolls back and takes the session's settings and locks with it.
     client.release(true);
@@ -144,7 +144,7 @@ const notAllowed = new Map([
   ["42501", "The query touches something that queries may not read."],
 ]);
 
-function refusal(error: unknown, prefixLength: number): Error {
+function refusal(error: unknown, prefixLength: number, limitMs: number): Error {
   if (!(error instanceof DatabaseError) || isEndOfConnection(error)) {
     return new ConnectionLost(error);
   }
@@ -163,7 +163,8 @@ function refusal(error: unknown, prefixLength: number): Error {
     : notAllowed.get(error.code ?? "");
   if (reason !== undefined) return new ApiError("QUERY_NOT_ALLOWED", reason, { details });
   // 57014: cancelled, by the time limit.
-  const what = error.code === "57014" ? "The query took longer than 30 s." : error.message;
+  const what =
+    error.code === "57014" ? `The query took longer than ${limitMs / 1000} s.` : error.message;
   return new ApiError("QUERY_EXECUTION_ERROR", what, { details });
 }
 

@@ -197,7 +197,8 @@ export async function updateTaskStatus(
   id: string,
   change: { status: TaskStatus; notes: string | null; changedBy: string },
 ): Promise<Task | undefined> {
-  // Locked first, so that of two changes at once each records the status that it really replaced.
+  // Locked first, so that of two changes at once each records the status that it really replaced;
+  // and at the time of the change, for transactions do not get the lock in the order they began in.
   const [before] = await run<{ status: TaskStatus }>({
     name: "lock-task",
     text: "SELECT status FROM tasks WHERE id = $1 FOR UPDATE",
@@ -211,8 +212,8 @@ export async function updateTaskStatus(
                completed_at = CASE WHEN $2::text = 'completed' THEN coalesce(completed_at, now()) END
              WHERE id = $1 RETURNING *
            ), context AS (
-             INSERT INTO task_contexts (task_id, context_type, context_data)
-             SELECT id, 'status_change', $3::jsonb FROM task
+             INSERT INTO task_contexts (task_id, context_type, context_data, created_at)
+             SELECT id, 'status_change', $3::jsonb, clock_timestamp() FROM task
            )
            SELECT ${taskColumns} FROM task`,
     values: [

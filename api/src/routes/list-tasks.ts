@@ -1,6 +1,6 @@
 import type { FastifyInstance } from "fastify";
 import { selectTasks, type TaskFilter, type TaskOrder } from "../queries/tasks.ts";
-import { refusals, taskStatuses } from "../schemas.ts";
+import { noNul, refusals, taskStatuses } from "../schemas.ts";
 import { contextOf, type Services } from "../services.ts";
 import { transact } from "../transaction.ts";
 
@@ -28,11 +28,12 @@ export function listTasks(app: FastifyInstance, { pools, settings }: Services): 
           limit: { type: "integer", minimum: 1, maximum: 100, default: 20 },
           status: { type: "string", enum: taskStatuses },
           priority: { type: "integer", minimum: 0, maximum: 10 },
-          assigned_to: { type: "string", minLength: 1, maxLength: 255 },
+          assigned_to: { type: "string", minLength: 1, maxLength: 255, pattern: noNul },
           search: {
             type: "string",
             minLength: 1,
             maxLength: 200,
+            pattern: noNul,
             description: "Part of the title or the description, in any case.",
           },
           sort: {
