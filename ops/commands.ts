@@ -31,6 +31,16 @@ export const commands: readonly Entry[] = [
     load: () => import("./status/index.ts"),
   },
   {
+    name: "start",
+    summary: "start the stack's processes",
+    load: () => import("./start/index.ts"),
+  },
+  {
+    name: "stop",
+    summary: "stop the stack's processes",
+    load: () => import("./stop/index.ts"),
+  },
+  {
     name: "psql",
     summary: "psql on the primary, as the database's owner",
     load: () => import("./psql/index.ts"),

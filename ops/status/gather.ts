@@ -36,7 +36,7 @@ export async function gather(
   const { descriptor } = stack;
   const connection = (role: LoginRole, door: "rw" | "ro") => stackConnection(stack, role, door);
   const [services, cluster, rw, ro, archiver, firstRepository, api, schema] = await Promise.all([
-    probe(readServices(descriptor, context, probeMs)),
+    probe(readServices(descriptor)),
     probe(
       readFile(descriptor.tls.authority, "utf8").then((authority) =>
         readCluster(descriptor, authority, { timeoutMs: probeMs, signal: context.signal }),
