@@ -1,6 +1,5 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { once } from "node:events";
 import {
   access,
   chmod,
@@ -12,7 +11,7 @@ import {
   stat,
   writeFile,
 } from "node:fs/promises";
-import { createServer, type Server, type ServerResponse } from "node:http";
+import type { ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -20,6 +19,7 @@ import { CtmError, run, waitFor } from "#system";
 import type { Artifact } from "./artifacts.ts";
 import { Downloads } from "./download.ts";
 import { obtain, type ObtainOptions } from "./obtain.ts";
+import { type ReleaseServer, serveReleases } from "./release-server.ts";
 
 const artifact: Artifact = {
   title: "the probe plugin 1.2.3",
@@ -52,34 +52,25 @@ printf 'built' > "$out"; chmod +x "$out"
 
 let folder: string;
 let lines: string[];
-let server: Server;
-let requests: string[];
+let server: ReleaseServer | undefined;
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "ctm-engine-"));
   await mkdir(join(folder, "bin"));
   await mkdir(join(folder, "module"));
   lines = [];
-  requests = [];
+  server = undefined;
 });
 
 afterEach(async () => {
-  server?.close();
-  server?.closeAllConnections();
+  await server?.close();
   await rm(folder, { recursive: true, force: true });
 });
 
 /** Pulumi's downloads on loopback: `answer` says what happens to each path. */
 async function serve(answer: (path: string, response: ServerResponse) => void): Promise<string> {
-  server = createServer((request, response) => {
-    requests.push(request.url ?? "");
-    answer(request.url ?? "", response);
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return `http://127.0.0.1:${address.port}`;
+  server = await serveReleases(answer);
+  return server.url;
 }
 
 /** The archive that a good server has. */
@@ -152,7 +143,7 @@ describe("a server that answers", () => {
     }
     expect(closed).toEqual([]);
     expect(await obtained(optionsFor(base))).toBe("downloaded");
-    expect(requests).toEqual(["/plugins/probe_checksums.txt", "/plugins/probe.tar.gz"]);
+    expect(server?.requests).toEqual(["/plugins/probe_checksums.txt", "/plugins/probe.tar.gz"]);
     expect(await leftInCache()).toEqual(["resource-probe-v1.2.3"]);
     expect(lines).toEqual([
       `downloading the probe plugin 1.2.3 from ${base}/plugins/probe.tar.gz (1 MB)`,
@@ -180,7 +171,7 @@ describe("a server that answers", () => {
     expect(lines[0]).toBe(
       `building the probe plugin 1.2.3 from Go modules, as ${missing}/plugins/probe_checksums.txt answered 404; usually a moment`,
     );
-    server.close();
+    await server?.close();
     await rm(join(folder, "cache"), { recursive: true });
     const portal = await serve((_path, response) => response.end("<html>Please log in</html>"));
     expect(await obtained(optionsFor(portal))).toBe("built");
@@ -213,14 +204,13 @@ describe("a server that does not answer", () => {
       `building the probe plugin 1.2.3 from Go modules, as ${base}/plugins/probe_checksums.txt did not answer within 5 s; usually a moment`,
     );
     await obtain({ ...probe(), folder: "plugins/another" }, options);
-    expect(requests).toHaveLength(1);
+    expect(server?.requests).toHaveLength(1);
   }, 20_000);
 
   test("a refused connection means building at once", async () => {
     await installGo(quickGo);
     const base = await serve(() => undefined);
-    server.close();
-    await once(server, "close");
+    await server?.close();
     expect(await obtained(optionsFor(base))).toBe("built");
     expect(lines[0]).toMatch(
       /did not answer: connect ECONNREFUSED 127\.0\.0\.1:\d+; usually a moment$/,
