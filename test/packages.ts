@@ -1,0 +1,13 @@
+/** Debian packages that tests need beyond those of a local stack. */
+export const testPackages: readonly string[] = [
+  "postgresql-15",
+  "postgresql-15-pgtap",
+  "libtap-parser-sourcehandler-pgtap-perl",
+  "pgbackrest",
+  "patroni",
+  "etcd-server",
+  "haproxy",
+  "supervisor",
+  "iproute2",
+  "shellcheck",
+];
