@@ -197,6 +197,7 @@ CREATE INDEX idx_webhook_events_task_id ON webhook_events(task_id) WHERE task_id
 CREATE INDEX idx_webhook_events_waiting ON webhook_events(created_at) WHERE NOT processed;
 
 CREATE INDEX idx_api_keys_user_id ON api_keys(user_id);
+CREATE INDEX idx_api_keys_key_prefix ON api_keys(key_prefix);
 
 CREATE INDEX idx_api_access_logs_user_id ON api_access_logs(user_id, created_at DESC);
 CREATE INDEX idx_api_access_logs_created_at ON api_access_logs(created_at);

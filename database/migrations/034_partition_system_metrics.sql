@@ -1,0 +1,6 @@
+-- system_metrics by month (031). Its primary key becomes (id, timestamp).
+--
+-- Locks: system_metrics against everybody, for changes of the catalog only.
+SET LOCAL lock_timeout = '1s';
+
+CALL partition_log('system_metrics', 'timestamp');

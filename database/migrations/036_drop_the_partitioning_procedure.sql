@@ -1,0 +1,2 @@
+-- Each log is partitioned now.
+DROP PROCEDURE partition_log(name, name);
