@@ -70,6 +70,9 @@ export const statusDocument = z.strictObject({
     admin_url: z.string(),
     version: z.string().nullable(),
     ready: z.boolean(),
+    pools: z
+      .array(z.strictObject({ name: z.string(), busy: z.int(), max: z.int(), waiting: z.int() }))
+      .nullable(),
   }),
   schema: z.strictObject({ version: z.string().nullable(), pending: z.int().nullable() }),
   alerts: z.strictObject({

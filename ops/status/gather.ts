@@ -1,9 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { CtmError, messageOf } from "#system";
 import type { Context } from "../command.ts";
+import { readApi, type ApiFacts } from "../facts/api.ts";
 import { readCluster, type ClusterFacts } from "../facts/cluster.ts";
 import { stackConnection, type LoginRole } from "../facts/connection.ts";
-import { httpGet } from "../facts/https-get.ts";
 import { readRepository, type RepositoryFacts } from "../facts/repository.ts";
 import { readArchiver, readDoor, type ArchiverFacts, type DoorFacts } from "../facts/server.ts";
 import { readServices, type ServiceFacts } from "../facts/services.ts";
@@ -21,7 +21,7 @@ export interface Probes {
   ro: Probe<DoorFacts>;
   archiver: Probe<ArchiverFacts>;
   repository: Probe<RepositoryFacts>;
-  api: Probe<{ version: string | null }>;
+  api: Probe<ApiFacts>;
   schema: Probe<{ version: string | null; pending: number }>;
 }
 
@@ -46,7 +46,7 @@ export async function gather(
     probe(connection("ctm_monitor", "ro").then((config) => readDoor(config, probeMs))),
     probe(connection("ctm_monitor", "rw").then((config) => readArchiver(config, probeMs))),
     probe(readRepository(descriptor, context, probeMs)),
-    probe(readApi(descriptor.api.adminUrl, context.signal)),
+    probe(readApi(descriptor.api.adminUrl, { timeoutMs: probeMs, signal: context.signal })),
     probe(connection("ctm_migrator", "rw").then(readSchema)),
   ]);
   // Both were read at once: a segment archived in between is in one and not yet in the other.
@@ -75,14 +75,6 @@ async function probe<T>(work: Promise<T>): Promise<Probe<T>> {
   } catch (error) {
     return { facts: null, failure: error instanceof CtmError ? error.message : messageOf(error) };
   }
-}
-
-async function readApi(adminUrl: string, signal: AbortSignal): Promise<{ version: string | null }> {
-  const answer = await httpGet(new URL("/ready", adminUrl), { timeoutMs: probeMs, signal });
-  if (answer.status !== 200) throw new Error(`/ready answers ${answer.status}`);
-  const body: unknown = JSON.parse(answer.text);
-  const known = typeof body === "object" && body !== null && "version" in body;
-  return { version: known && typeof body.version === "string" ? body.version : null };
 }
 
 async function readSchema(

@@ -104,6 +104,7 @@ export function describe({ descriptor }: Stack, probes: Probes, now: Date): Stat
       admin_url: api.adminUrl,
       version: probes.api.facts?.version ?? null,
       ready: probes.api.facts !== null,
+      pools: probes.api.facts?.pools ?? null,
     },
     schema: {
       version: probes.schema.facts?.version ?? null,

@@ -1,9 +1,11 @@
 import { expect, test } from "vitest";
 import type { Descriptor } from "#stack";
+import { createPaint } from "../paint.ts";
 import { fakeDescriptor } from "../testing/fake-descriptor.ts";
 import type { Probes } from "./gather.ts";
 import { describe } from "./index.ts";
 import { judge } from "./judge.ts";
+import { render } from "./render.ts";
 
 const now = new Date("2026-11-24T12:00:00Z");
 const descriptor: Descriptor = fakeDescriptor();
@@ -68,7 +70,7 @@ function healthy(): Probes {
         },
       ],
     }),
-    api: good({ version: "0.1.0" }),
+    api: good({ version: "0.1.0", pools: [{ name: "primary", busy: 1, max: 10, waiting: 0 }] }),
     schema: good({ version: "002", pending: 0 }),
   };
 }
@@ -271,10 +273,33 @@ test("a stopped stack is one problem, and what cannot be known is null", () => {
       archive: null,
       last_drill: null,
     },
-    api: { version: null, ready: false },
+    api: { version: null, ready: false, pools: null },
     schema: { version: null, pending: null },
     alerts: { firing: null },
   });
+});
+
+test("a healthy stack fits on one screen, and its last line says what is next", () => {
+  const screen = render(describe(fakeStack, healthy(), now), createPaint({}, {}));
+  expect(screen).toBe(`local is healthy  PostgreSQL 15.18, 2026-11-24 12:00:00Z
+
+MEMBER  ROLE          STATE      TIMELINE  LAG
+node-1  leader        running    3
+node-2  sync_standby  streaming  3         128 B
+
+read-write  127.0.0.1:5500/taskmaster, leads to node-1
+read-only   127.0.0.1:5499/taskmaster, leads to node-2
+API         http://127.0.0.1:8080, ready, version 0.1.0
+pools       primary 1 of 10
+services    5 of 5 run
+schema      version 002, nothing pending
+backups     newest full 2026-11-24 02:01:00Z (10 h ago), 1 in repository 1
+recoverable 2026-11-24 02:01:00Z to 2026-11-24 11:59:00Z, not audited for gaps
+archive     newest segment 0000000300000000000000A1, nothing waits
+drill       none yet
+alerts      not watched yet
+
+next: ctm psql`);
 });
 
 test("what the repository lacks is not called recoverable", () => {

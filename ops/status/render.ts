@@ -52,6 +52,8 @@ function parts(status: StatusDocument, paint: Paint): [string, string][] {
       "API",
       `${api.url}, ${api.ready ? `ready${api.version === null ? "" : `, version ${api.version}`}` : paint.bad("not ready")}`,
     ],
+    ["pools", pools(status, paint)],
+    ["services", services(status, paint)],
     [
       "schema",
       schema.version === null && schema.pending === null
@@ -81,6 +83,25 @@ function parts(status: StatusDocument, paint: Paint): [string, string][] {
           : paint.bad(status.alerts.firing.map(({ name }) => name).join(", ")),
     ],
   ];
+}
+
+function pools({ api }: StatusDocument, paint: Paint): string {
+  if (api.pools === null) return paint.bad("unknown");
+  return api.pools
+    .map(({ name, busy, max, waiting }) => {
+      const use = `${name} ${busy} of ${max}`;
+      return waiting === 0 ? use : paint.warning(`${use} and ${waiting} waiting`);
+    })
+    .join(", ");
+}
+
+function services({ services: all }: StatusDocument, paint: Paint): string {
+  if (all === null) return paint.bad("unknown");
+  const running = all.filter(({ state }) => state === "RUNNING").length;
+  const others = all
+    .filter(({ state }) => state !== "RUNNING")
+    .map(({ name, state }) => paint.bad(`${name} ${state ?? "unknown"}`));
+  return [`${running} of ${all.length} run`, ...others].join(", ");
 }
 
 function backups({ backup, checked_at }: StatusDocument, paint: Paint): string {
