@@ -78,9 +78,11 @@ SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY', partition_name);
     EXECUTE format('ALTER TABLE public.%I FORCE ROW LEVEL SECURITY', partition_name);
-    EXECUTE format('DROP POLICY IF EXISTS partition_owner_policy ON public.%I', partition_name);
-    EXECUTE format('CREATE POLICY partition_owner_policy ON public.%I TO ctm_owner USING (true) WITH CHECK (true)',
-                   partition_name);
+    IF NOT EXISTS (SELECT FROM pg_policy WHERE polname = 'partition_owner_policy'
+                   AND polrelid = format('public.%I', partition_name)::regclass) THEN
+        EXECUTE format('CREATE POLICY partition_owner_policy ON public.%I TO ctm_owner'
+                       ' USING (true) WITH CHECK (true)', partition_name);
+    END IF;
 END
 $$;
 
