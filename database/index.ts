@@ -35,15 +35,8 @@ export { migrationFiles, type MigrationFile } from "./runner/migration-files.ts"
 export type { EditedMigration } from "./runner/migration-state.ts";
 export { migrationStatus, type MigrationStatus } from "./runner/migration-status.ts";
 export { newMigration } from "./runner/new-migration.ts";
-export {
-  planMigrations,
-  type MigrationPlan,
-  type PlannedFile,
-  type PlannedLock,
-  type PlannedStatement,
-  type SizedRelation,
-} from "./runner/plan.ts";
-export { describePlan } from "./runner/describe-plan.ts";
+export { planMigrations, type MigrationPlan } from "./runner/plan.ts";
 export { describeProgress, type MigrationProgress } from "./runner/progress.ts";
+export { repositoryRevision } from "./runner/repository-revision.ts";
 export { findBinaries, startScratchServer, type ScratchServer } from "./runner/scratch-server.ts";
 export { isVerified, verifyMigrations, type MigrationVerification } from "./runner/verify.ts";

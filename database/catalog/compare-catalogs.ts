@@ -73,6 +73,7 @@ const wholes = new Set([
   "foreign table",
   "sequence",
   "composite type",
+  "column",
   "function",
   "procedure",
   "aggregate",

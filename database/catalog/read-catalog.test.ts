@@ -39,7 +39,6 @@ const changes: [change: string, said: string[]][] = [
     [
       "column public.child.note is missing",
       "constraint public.child.short is missing",
-      "grant column public.child.note to reader is missing",
       "policy public.child.own is missing",
       "view public.glad is missing",
     ],

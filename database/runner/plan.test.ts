@@ -3,7 +3,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { connect, disconnect, type DatabaseConnection } from "./connect.ts";
-import { describePlan } from "./describe-plan.ts";
 import { makeFreshDatabase } from "./fresh-database.ts";
 import { migrationStatus } from "./migration-status.ts";
 import { newMigration } from "./new-migration.ts";
@@ -48,7 +47,6 @@ describe("planMigrations", () => {
   it("has nothing to show when nothing is pending", async () => {
     const found = await plan();
     expect(found).toMatchObject({ triedOn: "nothing", files: [], failure: null });
-    expect(describePlan(found)).toBe("nothing is pending; the database is at 001");
   });
 
   it("shows locks, rewrites, scans, lint and changes, tried on a copy of the data", async () => {
@@ -109,14 +107,14 @@ ALTER TABLE tasks ADD CONSTRAINT named CHECK (title <> '');
         ["foreign-key-without-index", "002_priority.sql", 3],
       ]),
     );
-    const text = describePlan(found);
-    expect(text).toContain("3 pending after 001, tried on a copy of the database\n");
-    expect(text).toMatch(
-      /\n {4}1 {2}ALTER TABLE tasks ADD priority bigint\n {7}> stops reads and writes of public\.tasks \(about 1,000 rows, \d+\.\d KiB\) while it runs \(AccessExclusiveLock\)\n/,
+    expect(found.changes.map(({ kind, name, difference }) => [kind, name, difference])).toEqual(
+      expect.arrayContaining([
+        ["column", "public.tasks.priority", "unexpected"],
+        ["column", "public.tasks.id", "changed"],
+        ["table", "public.more", "unexpected"],
+        ["index", "public.tasks.tasks_priority", "unexpected"],
+      ]),
     );
-    expect(text).toContain("\n  + column public.tasks.priority\n");
-    expect(text).toContain("\n  ~ column public.tasks.id\n");
-    expect(text).toMatch(/Result: every file ran; ctm migrate up applies them\.$/);
 
     // Nothing of it is in the database, and the copy is gone.
     const { schemaVersion } = await migrationStatus(connection, { folder });
@@ -131,8 +129,8 @@ ALTER TABLE tasks ADD CONSTRAINT named CHECK (title <> '');
     await migration("002_short.sql", "ALTER TABLE tasks ADD CHECK (id < 1000);");
     const found = await plan();
     expect(found.failure?.code).toBe("migration-failed");
-    expect(describePlan(found)).toContain(
-      `Result: it would fail.\nmigration-failed: ${join(folder, "migrations/002_short.sql")}:1:1, statement 1 of 1: check constraint "tasks_id_check" of relation "tasks" is violated by some row`,
+    expect(found.failure?.message).toContain(
+      `${join(folder, "migrations/002_short.sql")}:1:1, statement 1 of 1: check constraint "tasks_id_check" of relation "tasks" is violated by some row`,
     );
   });
 

@@ -1,26 +1,31 @@
-import { describeFinding } from "../lint/finding.ts";
-import type { MigrationPlan, PlannedFile, PlannedStatement, SizedRelation } from "./plan.ts";
+import { describeFinding } from "#database";
+import type { Paint } from "../paint.ts";
+import { bytesText, countText } from "../text.ts";
+import type { PlanDocument } from "./plan-document.ts";
+
+type PlannedFile = PlanDocument["files"][number];
+type PlannedStatement = PlannedFile["statements"][number];
+type SizedRelation = PlannedStatement["scans"][number];
 
 /** A plan as text for people: each statement with its locks, then findings, changes, the result. */
-export function describePlan(plan: MigrationPlan): string {
-  if (plan.triedOn === "nothing") {
-    return `nothing is pending; the database is at ${plan.schemaVersion ?? "no version"}`;
+export function describePlan(plan: PlanDocument, paint: Paint): string {
+  if (plan.tried_on === "nothing") {
+    return `Nothing is pending; the schema is at ${plan.schema_version ?? "no version"}.`;
   }
   const sections = [
-    `${plan.files.length} pending after ${plan.schemaVersion ?? "nothing"}, tried on ${
-      plan.triedOn === "data"
-        ? "a copy of the database"
-        : `empty tables, because ${plan.triedOnReason ?? "of no reason given"}`
-    }`,
-    ...plan.files.map(describeFile),
+    paint.bold(
+      `${countText(plan.files.length, "file")} pending after ${plan.schema_version ?? "nothing"}, tried on ${plan.tried_on === "data" ? "a copy of the database" : "empty tables"}`,
+    ),
+    plan.tried_on_reason === null ? "" : `The data was not copied: ${plan.tried_on_reason}.`,
+    ...plan.files.map((file) => describeFile(file, paint)),
     list("Findings", plan.findings.map(describeFinding)),
     list(
       "Changes of the schema",
       plan.changes.map(({ kind, name, difference }) => `${signs[difference]} ${kind} ${name}`),
     ),
     plan.failure === null
-      ? "Result: every file ran; ctm migrate up applies them."
-      : `Result: it would fail.\n${plan.failure.text}`,
+      ? `${paint.good("Every file ran.")} next: ctm migrate up`
+      : `${paint.bad("It would fail.")}\n${plan.failure.code}: ${plan.failure.message}${plan.failure.next === null ? "" : `\nnext: ${plan.failure.next}`}`,
   ];
   return sections.filter((section) => section !== "").join("\n\n");
 }
@@ -28,12 +33,15 @@ export function describePlan(plan: MigrationPlan): string {
 /** Seen from the catalog before: what is not in it yet is unexpected there. */
 const signs = { missing: "-", unexpected: "+", changed: "~" } as const;
 
-function describeFile(file: PlannedFile): string {
+function describeFile(file: PlannedFile, paint: Paint): string {
   const how = file.transactional ? "in one transaction" : "without a transaction";
-  return [`${file.name} (${how})`, ...file.statements.map(describeStatement)].join("\n");
+  return [
+    `${paint.bold(file.name)} (${how})`,
+    ...file.statements.map((statement) => describeStatement(statement, paint)),
+  ].join("\n");
 }
 
-function describeStatement(statement: PlannedStatement): string {
+function describeStatement(statement: PlannedStatement, paint: Paint): string {
   const lines = statement.sql.split("\n");
   const margin = String(statement.line).padStart(5);
   const shown = lines.map((line, index) => `${index === 0 ? margin : "     "}  ${line}`.trimEnd());
@@ -44,24 +52,13 @@ function describeStatement(statement: PlannedStatement): string {
     ...statement.rewrites.map((table) => `writes the whole of ${describeSize(table)} anew`),
     ...statement.scans.map((table) => `reads the whole of ${describeSize(table)}`),
   ];
-  return [...shown, ...effects.map((effect) => `       > ${effect}`)].join("\n");
+  return [...shown, ...effects.map((effect) => paint.warning(`       > ${effect}`))].join("\n");
 }
 
 function describeSize({ relation, rows, bytes }: SizedRelation): string {
   if (bytes === null) return relation;
   const count = rows === null ? "rows not counted yet" : `about ${rows.toLocaleString("en")} rows`;
-  return `${relation} (${count}, ${describeBytes(bytes)})`;
-}
-
-function describeBytes(bytes: number): string {
-  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-  let size = bytes;
-  let unit = 0;
-  while (size >= 1024 && unit < units.length - 1) {
-    size /= 1024;
-    unit += 1;
-  }
-  return `${unit === 0 ? size : size.toFixed(1)} ${units[unit] ?? ""}`;
+  return `${relation} (${count}, ${bytesText(bytes)})`;
 }
 
 function list(title: string, items: readonly string[]): string {
