@@ -3,6 +3,7 @@ import { defineCommand } from "../command.ts";
 import { stackConnection } from "../facts/connection.ts";
 import { readRepository } from "../facts/repository.ts";
 import { readArchiver } from "../facts/server.ts";
+import { recoverableWindow } from "../facts/window.ts";
 import { openStack } from "../open-stack.ts";
 import { table, type Paint } from "../paint.ts";
 import { bytesText, countText, durationText, timeText } from "../text.ts";
@@ -29,17 +30,18 @@ export const command = defineCommand({
   async run(_, context) {
     const stack = await openStack(context);
     context.progress.step("reading the repositories");
-    const [{ repositories, backups, running }, archiver] = await Promise.all([
+    const [repository, archiver] = await Promise.all([
       readRepository(stack.descriptor, context, 60_000),
       stackConnection(stack, "ctm_monitor")
         .then((config) => readArchiver(config, 3_000))
         .catch(() => null),
     ]);
-    const [oldest] = backups;
+    const { repositories, backups, running } = repository;
+    const window = recoverableWindow(archiver, repository);
     return {
       running,
-      recoverable_from: oldest?.stoppedAt.toISOString() ?? null,
-      recoverable_to: oldest === undefined ? null : (archiver?.completeAt?.toISOString() ?? null),
+      recoverable_from: window.from?.toISOString() ?? null,
+      recoverable_to: window.to?.toISOString() ?? null,
       repositories: repositories.map(({ number, status, newestWal }) => ({
         number,
         status,
@@ -123,8 +125,7 @@ function picture(
     // Where several fall together, the one that stands alone is shown.
     if (line[at] !== "F") line[at] = type[0]?.toUpperCase() ?? "?";
   }
-  const end =
-    recoverable_to === null ? "unknown: the cluster does not answer" : timeText(recoverable_to);
+  const end = recoverable_to === null ? "unknown (ctm status says why)" : timeText(recoverable_to);
   return [
     `${paint.bold("recoverable")}: ${timeText(recoverable_from)} to ${end}, not audited for gaps`,
     `├${paint.good(line.join(""))}┤`,

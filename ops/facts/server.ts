@@ -5,7 +5,7 @@ import { connected } from "./connection.ts";
 export interface ArchiverFacts {
   /** Name of the newest archived WAL segment; null before the first one. */
   newestWal: string | null;
-  /** When the newest archived segment was complete: what was committed before is in the archive. */
+  /** When that segment was complete: what was committed before is in the archive. */
   completeAt: Date | null;
   /** The last attempt failed. */
   failing: boolean;
@@ -79,10 +79,12 @@ export async function readArchiver(
     );
     const [row] = rows;
     if (row === undefined) throw new Error("pg_stat_archiver is empty");
+    // A backup label file has its segment's name with more behind it; a history file, the first
+    // that a new leader archives, has none, and its time says nothing about commits.
+    const newestWal = row.newest?.match(/^[0-9A-F]{24}/)?.[0] ?? null;
     return {
-      // A backup label file has its segment's name with more behind it; a history file has none.
-      newestWal: row.newest?.match(/^[0-9A-F]{24}/)?.[0] ?? null,
-      completeAt: row.complete_at,
+      newestWal,
+      completeAt: newestWal === null ? null : row.complete_at,
       failing: row.failing,
       failedWal: row.failed,
       failedAt: row.failed_at,

@@ -7,6 +7,7 @@ import { stackConnection, type LoginRole } from "../facts/connection.ts";
 import { readRepository, type RepositoryFacts } from "../facts/repository.ts";
 import { readArchiver, readDoor, type ArchiverFacts, type DoorFacts } from "../facts/server.ts";
 import { readServices, type ServiceFacts } from "../facts/services.ts";
+import { isBehind } from "../facts/window.ts";
 import { within } from "../facts/within.ts";
 import type { Stack } from "../open-stack.ts";
 
@@ -54,18 +55,6 @@ export async function gather(
     ? await probe(readRepository(descriptor, context, probeMs))
     : firstRepository;
   return { services, cluster, rw, ro, archiver, repository, api, schema };
-}
-
-/** The server calls a segment archived that no repository has. */
-export function isBehind(
-  archiver: ArchiverFacts | null,
-  repository: RepositoryFacts | null,
-): boolean {
-  const archived = archiver?.newestWal ?? null;
-  if (archived === null || repository === null) return false;
-  return repository.repositories.some(
-    ({ newestWal }) => newestWal === null || newestWal < archived,
-  );
 }
 
 async function probe<T>(work: Promise<T>): Promise<Probe<T>> {

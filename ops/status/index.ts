@@ -1,7 +1,8 @@
 import { defineCommand } from "../command.ts";
+import { recoverableWindow } from "../facts/window.ts";
 import { openStack, type Stack } from "../open-stack.ts";
 import { statusDocument, type StatusDocument } from "./document.ts";
-import { gather, isBehind, type Probes } from "./gather.ts";
+import { gather, type Probes } from "./gather.ts";
 import { judge } from "./judge.ts";
 import { render } from "./render.ts";
 
@@ -29,12 +30,10 @@ export function describe({ descriptor }: Stack, probes: Probes, now: Date): Stat
   const { cluster, rw, ro, archiver, repository } = probes;
   const problems = judge(descriptor, probes, now);
   const backups = repository.facts?.backups ?? [];
-  const [oldest] = backups;
   const memberAt = (facts: Probes["rw"]["facts"]): string | null =>
     postgres.members.find(({ host, port }) => host === facts?.address && port === facts.port)
       ?.name ?? null;
-  // What the repository lacks cannot be recovered, whatever the server believes.
-  const recoverable = oldest !== undefined && !isBehind(archiver.facts, repository.facts);
+  const window = recoverableWindow(archiver.facts, repository.facts);
   return {
     stack,
     healthy: problems.length === 0,
@@ -72,8 +71,8 @@ export function describe({ descriptor }: Stack, probes: Probes, now: Date): Stat
       last_full_at: iso(backups.findLast(({ type }) => type === "full")?.stoppedAt),
       last_at: iso(backups.at(-1)?.stoppedAt),
       running: repository.facts?.running ?? null,
-      recoverable_from: iso(oldest?.stoppedAt),
-      recoverable_to: recoverable ? iso(archiver.facts?.completeAt) : null,
+      recoverable_from: iso(window.from),
+      recoverable_to: iso(window.to),
       gaps: null,
       repositories:
         repository.facts === null

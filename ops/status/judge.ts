@@ -1,6 +1,7 @@
 import type { Descriptor } from "#stack";
+import { isBehind } from "../facts/window.ts";
 import type { Problem, StatusDocument } from "./document.ts";
-import { isBehind, type Probes } from "./gather.ts";
+import type { Probes } from "./gather.ts";
 
 /** Targets of the operations documents: a full backup a day with an hour's grace, WAL in minutes. */
 const oldestFullHours = 25;

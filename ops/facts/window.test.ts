@@ -1,0 +1,59 @@
+import { expect, test } from "vitest";
+import type { RepositoryFacts } from "./repository.ts";
+import type { ArchiverFacts } from "./server.ts";
+import { recoverableWindow } from "./window.ts";
+
+const at = (minute: number): Date => new Date(Date.UTC(2026, 10, 24, 2, minute));
+
+function repository(newestWal: string | null, ...stops: number[]): RepositoryFacts {
+  return {
+    running: false,
+    repositories: [
+      { number: 1, status: "ok", ok: true, cipher: null, oldestWal: newestWal, newestWal },
+    ],
+    backups: stops.map((minute) => ({
+      label: String(minute),
+      type: "full",
+      repository: 1,
+      prior: null,
+      startedAt: at(minute - 1),
+      stoppedAt: at(minute),
+      databaseBytes: 1,
+      storedBytes: 1,
+      firstWal: "",
+      lastWal: "",
+      damaged: false,
+    })),
+  };
+}
+
+function archiver(newestWal: string | null, completeMinute: number | null): ArchiverFacts {
+  return {
+    newestWal,
+    completeAt: completeMinute === null ? null : at(completeMinute),
+    failing: false,
+    failedWal: null,
+    failedAt: null,
+    waiting: 0,
+    waitingSince: null,
+  };
+}
+
+const five = "000000010000000000000005";
+const six = "000000010000000000000006";
+const other = "000000020000000000000005";
+
+test.each([
+  ["no backup, no window", archiver(five, 9), repository(five), null, null],
+  ["from the first backup to the archive's end", archiver(five, 9), repository(five, 1, 4), 1, 9],
+  ["a new leader has archived nothing yet", archiver(null, null), repository(five, 1, 4), 1, 4],
+  ["the newest backup ended after the segment", archiver(five, 3), repository(five, 1, 4), 1, 4],
+  ["the repository lacks what was archived", archiver(six, 9), repository(five, 1, 4), 1, null],
+  ["the repository lacks a timeline", archiver(other, 9), repository(six, 1), 1, null],
+  ["the leader does not answer", null, repository(five, 1, 4), 1, null],
+])("%s", (_, leader, held, from, to) => {
+  expect(recoverableWindow(leader, held)).toEqual({
+    from: from === null ? null : at(from),
+    to: to === null ? null : at(to),
+  });
+});
