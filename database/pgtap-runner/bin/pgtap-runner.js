@@ -1,0 +1,8 @@
+#!/usr/bin/env node
+// In a clone of the repository the sources run as they are; the published package has no sources,
+// since Node strips types from nothing inside node_modules.
+import { existsSync } from "node:fs";
+
+const source = new URL("../src/cli.ts", import.meta.url);
+const { main } = await import(existsSync(source) ? source.href : "../dist/cli.js");
+await main(process.argv.slice(2));

@@ -1,0 +1,143 @@
+import { execFile, execFileSync } from "node:child_process";
+import { existsSync, readdirSync } from "node:fs";
+import { chmod, chown, mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir, userInfo } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { resolveConnection, type ConnectionSettings } from "../src/server/connection-settings.ts";
+import { Session } from "../src/server/session.ts";
+
+const execute = promisify(execFile);
+
+/** A PostgreSQL server of the tests' own, with a database `app` that has pgTAP. */
+export interface TestServer {
+  settings: ConnectionSettings;
+  /** For programs that take a URL. */
+  url: string;
+  /** The PG* variables that lead to it. */
+  environment: NodeJS.ProcessEnv;
+  /** Runs SQL in a database of it; returns the rows as text. */
+  sql(text: string, database?: string): Promise<(string | null)[][]>;
+  /** Stops it as a crash would, or in order, and starts it again. */
+  restart(mode: "immediate" | "fast"): Promise<void>;
+  halt(mode: "immediate" | "fast"): Promise<void>;
+  /** Stops it and deletes its data. */
+  stop(): Promise<void>;
+}
+
+/** Directory of the server's programs; `PG_BINDIR` names another. */
+export function serverPrograms(): string {
+  const named = process.env["PG_BINDIR"];
+  if (named !== undefined) return named;
+  const root = "/usr/lib/postgresql";
+  const versions = existsSync(root)
+    ? readdirSync(root).toSorted((a, b) => Number(b) - Number(a))
+    : [];
+  const found = versions
+    .map((version) => join(root, version, "bin"))
+    .find((path) => existsSync(join(path, "initdb")));
+  if (found !== undefined) return found;
+  return execFileSync("pg_config", ["--bindir"], { encoding: "utf8" }).trim();
+}
+
+/** The identity that the server runs as: PostgreSQL refuses root. */
+function serverIdentity(): { uid: number; gid: number } | undefined {
+  if (userInfo().uid !== 0) return undefined;
+  const id = (flag: string): number =>
+    Number(execFileSync("id", [flag, "postgres"], { encoding: "utf8" }));
+  return { uid: id("-u"), gid: id("-g") };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === "string") throw new Error("no port was given");
+  return address.port;
+}
+
+export async function startServer(
+  options: { durable?: boolean; configuration?: readonly string[] } = {},
+): Promise<TestServer> {
+  const programs = serverPrograms();
+  const identity = serverIdentity();
+  const directory = await mkdtemp(join(tmpdir(), "pgtap-runner-"));
+  await chmod(directory, 0o755);
+  if (identity !== undefined) await chown(directory, identity.uid, identity.gid);
+  const data = join(directory, "data");
+  const port = await freePort();
+  const program = (name: string, args: string[]): Promise<unknown> =>
+    execute(join(programs, name), args, { ...identity, cwd: directory, timeout: 60_000 });
+  const durability =
+    options.durable === true ? [] : ["fsync=off", "synchronous_commit=off", "full_page_writes=off"];
+  const configuration = [
+    `port=${port}`,
+    "listen_addresses=127.0.0.1",
+    `unix_socket_directories=${directory}`,
+    ...durability,
+    ...(options.configuration ?? []),
+  ];
+  const serverArguments = configuration.map((setting) => `-c ${setting}`).join(" ");
+  const log = join(directory, "log");
+  const start = (): Promise<unknown> =>
+    program("pg_ctl", ["-D", data, "-l", log, "-w", "-o", serverArguments, "start"]);
+  const halt = async (mode: "immediate" | "fast"): Promise<void> => {
+    await program("pg_ctl", ["-D", data, "-m", mode, "-w", "stop"]);
+  };
+  try {
+    await program("initdb", [
+      "-D",
+      data,
+      "-U",
+      "postgres",
+      "-A",
+      "trust",
+      "-E",
+      "UTF8",
+      "--locale=C.UTF-8",
+      "--no-sync",
+    ]);
+    await start();
+  } catch (error) {
+    await rm(directory, { recursive: true, force: true });
+    throw error;
+  }
+  const settings = resolveConnection(
+    { host: "127.0.0.1", port, user: "postgres", database: "app" },
+    {},
+  );
+  const sql: TestServer["sql"] = async (text, database = "postgres") => {
+    const session = await Session.connect(settings, database, "test");
+    try {
+      return await session.rows(text);
+    } finally {
+      await session.close();
+    }
+  };
+  await sql("CREATE DATABASE app");
+  await sql("CREATE EXTENSION pgtap", "app");
+  return {
+    settings,
+    url: `postgresql://postgres@127.0.0.1:${port}/app`,
+    environment: {
+      ...process.env,
+      PGHOST: "127.0.0.1",
+      PGPORT: String(port),
+      PGUSER: "postgres",
+      PGDATABASE: "app",
+    },
+    sql,
+    halt,
+    restart: async (mode) => {
+      await halt(mode);
+      await start();
+    },
+    stop: async () => {
+      // Already stopped is as good as stopped.
+      await halt("immediate").catch(() => undefined);
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
