@@ -6,6 +6,12 @@ export {
   type CatalogDifference,
 } from "./catalog/compare-catalogs.ts";
 export { readCatalog, type CatalogObject } from "./catalog/read-catalog.ts";
+export { readSchema, type Schema } from "./catalog/read-schema.ts";
+export {
+  currentSchemaDocument,
+  schemaDocument,
+  schemaDocumentPath,
+} from "./catalog/schema-document.ts";
 export { describeFinding, type LintFinding } from "./lint/finding.ts";
 export { lintCatalog } from "./lint/lint-catalog.ts";
 export { lintText } from "./lint/lint-text.ts";
