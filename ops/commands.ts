@@ -46,6 +46,31 @@ export const commands: readonly Entry[] = [
     load: () => import("./psql/index.ts"),
   },
   {
+    name: "migrate status",
+    summary: "the migrations that are applied, and those pending",
+    load: () => import("./migrate/status.ts"),
+  },
+  {
+    name: "migrate plan",
+    summary: "what the pending migrations would do, and lock",
+    load: () => import("./migrate/plan.ts"),
+  },
+  {
+    name: "migrate up",
+    summary: "apply the pending migrations",
+    load: () => import("./migrate/up.ts"),
+  },
+  {
+    name: "migrate verify",
+    summary: "whether the schema is what the migrations make",
+    load: () => import("./migrate/verify.ts"),
+  },
+  {
+    name: "migrate new",
+    summary: "write an empty migration with the next number",
+    load: () => import("./migrate/new.ts"),
+  },
+  {
     name: "backup",
     summary: "take a backup: full, diff or incr",
     load: () => import("./backup/index.ts"),
