@@ -1,7 +1,7 @@
 // Driving the Pulumi CLI: environment, locks, recovery, plan, and the runs themselves.
 export { checkout, keepConfiguration, openWorkspace, type Workspace } from "./environment.ts";
 export { waitForLocks } from "./locks.ts";
-export { provisioningOf, recoverPendingOperations, type Recovery } from "./pending-operations.ts";
+export { recoverPendingOperations, type Recovery } from "./pending-operations.ts";
 export { previewSteps, type Step } from "./preview.ts";
 export { pulumi, showPulumi } from "./pulumi.ts";
 export { checkHome, hasResources, selectStack } from "./stack.ts";

@@ -1,6 +1,5 @@
 import { z } from "zod";
 import { messageOf } from "#system";
-import type { Descriptor } from "#stack";
 import { asSuperuser, type Provisioning } from "../postgres/connection.ts";
 import type { Workspace } from "./environment.ts";
 import { pulumi } from "./pulumi.ts";
@@ -29,15 +28,6 @@ export interface Recovery {
   pending: { urn: string; operation: string }[];
   /** URNs of resources that exist although no state says so: taken into the state. */
   adopted: string[];
-}
-
-/** Where the database is, when a descriptor says so already. */
-export function provisioningOf(descriptor: Descriptor): Provisioning {
-  return {
-    ...descriptor.postgres.rw,
-    authority: descriptor.tls.authority,
-    ...descriptor.postgres.provisioning,
-  };
 }
 
 /**

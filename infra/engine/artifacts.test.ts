@@ -28,6 +28,12 @@ describe("what is built is what package-lock.json names", () => {
     );
   });
 
+  test("what is built is kept apart from what is downloaded", async () => {
+    const plugin = await resourcePlugin("postgresql");
+    expect(plugin.folder).toBe(`plugins/resource-postgresql-v${plugin.version}`);
+    expect(plugin.build?.folder).toMatch(/^plugins\/resource-postgresql-v[\d.]+-[0-9a-f]{8}$/);
+  });
+
   test("a package that is not locked is refused", async () => {
     await expect(lockedVersion("@pulumi/nothing")).rejects.toMatchObject({
       code: "package-not-locked",

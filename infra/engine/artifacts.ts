@@ -1,3 +1,5 @@
+import { createHash } from "node:crypto";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { checkout, lockedVersion } from "./versions.ts";
 
@@ -8,7 +10,7 @@ export interface Artifact {
   /** For people: "the Pulumi CLI 3.259.0". */
   title: string;
   version: string;
-  /** Below the cache. */
+  /** Below the cache, when downloaded. */
   folder: string;
   /** Inside `folder`. */
   binary: string;
@@ -25,6 +27,8 @@ export interface Artifact {
 
 /** How to build an artifact from Go modules, where the official download does not answer. */
 export interface Build {
+  /** Below the cache: names what it is built from, so that a change of ours is built anew. */
+  folder: string;
   /** The folder of its go.mod and go.sum. */
   module: string;
   /** What to build: a package path, or "." for the module itself. */
@@ -53,11 +57,13 @@ const buildable: Record<PluginName, { pinnedFor: string; usually: string } | und
 /** The Pulumi CLI in the version of @pulumi/pulumi. */
 export async function pulumiCli(): Promise<Artifact> {
   const version = await lockedVersion("@pulumi/pulumi");
+  const folder = join("pulumi", version);
+  const module = join(modules, "pulumi");
   const machine = process.arch === "arm64" ? "arm64" : "x64";
   return {
     title: `the Pulumi CLI ${version}`,
     version,
-    folder: join("pulumi", version),
+    folder,
     binary: "pulumi",
     download: {
       archive: `sdk/pulumi-v${version}-linux-${machine}.tar.gz`,
@@ -67,7 +73,8 @@ export async function pulumiCli(): Promise<Artifact> {
       strip: 1,
     },
     build: {
-      module: join(modules, "pulumi"),
+      folder: `${folder}-${await fingerprint(module)}`,
+      module,
       package: "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
       pinnedFor: "3.259.0",
       versionVariable: "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version",
@@ -83,11 +90,13 @@ export async function resourcePlugin(name: PluginName): Promise<Artifact> {
   const version = await lockedVersion(`@pulumi/${name}`);
   const machine = process.arch === "arm64" ? "arm64" : "amd64";
   const binary = `pulumi-resource-${name}`;
+  const folder = join("plugins", `resource-${name}-v${version}`);
+  const module = join(modules, binary);
   const build = buildable[name];
   return {
     title: `the ${name} plugin ${version}`,
     version,
-    folder: join("plugins", `resource-${name}-v${version}`),
+    folder,
     binary,
     download: {
       archive: `plugins/${binary}-v${version}-linux-${machine}.tar.gz`,
@@ -96,7 +105,8 @@ export async function resourcePlugin(name: PluginName): Promise<Artifact> {
       strip: 0,
     },
     build: build && {
-      module: join(modules, binary),
+      folder: `${folder}-${await fingerprint(module)}`,
+      module,
       package: ".",
       pinnedFor: build.pinnedFor,
       versionVariable: "main.version",
@@ -105,4 +115,14 @@ export async function resourcePlugin(name: PluginName): Promise<Artifact> {
       usually: build.usually,
     },
   };
+}
+
+/** Eight digits that change with the module's pins and code. */
+async function fingerprint(module: string): Promise<string> {
+  const names = await readdir(module, { recursive: true });
+  const hash = createHash("sha256");
+  for (const name of names.filter((path) => /\.(mod|sum|go)$/.test(path)).toSorted()) {
+    hash.update(`${name}\0`).update(await readFile(join(module, name)));
+  }
+  return hash.digest("hex").slice(0, 8);
 }

@@ -2,7 +2,7 @@ import { access, constants } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { CtmError, run } from "#system";
-import type { Artifact } from "./artifacts.ts";
+import type { Artifact, Build } from "./artifacts.ts";
 
 const buildDeadlineMs = 60 * 60_000;
 
@@ -20,7 +20,7 @@ export interface BuildOptions {
 
 /**
  * Builds an artifact from its Go modules, as pinned by its go.mod and go.sum, into `folder`.
- * Go's own build cache keeps what a killed build has compiled.
+ * Go's own build cache keeps what a killed build has compiled. Returns how it was built.
  *
  * @throws CtmError `engine-not-available`, `engine-module-outdated`, `go-missing`, `go-too-old`,
  *   `disk-full`, `engine-build-failed`
@@ -29,7 +29,7 @@ export async function buildInto(
   artifact: Artifact,
   folder: string,
   options: BuildOptions,
-): Promise<void> {
+): Promise<Build> {
   const { build } = artifact;
   const { why, report } = options;
   if (build === undefined) {
@@ -78,6 +78,7 @@ export async function buildInto(
       ],
       { cwd: build.module, env, timeoutMs: buildDeadlineMs },
     );
+    return build;
   } catch (error) {
     const what = messageOf(error);
     if (/no space left on device/i.test(what)) {
@@ -142,7 +143,7 @@ async function findGo(
   );
 }
 
-async function isExecutable(path: string): Promise<boolean> {
+export async function isExecutable(path: string): Promise<boolean> {
   try {
     await access(path, constants.X_OK);
     return true;

@@ -33,6 +33,7 @@ const artifact: Artifact = {
     strip: 0,
   },
   build: {
+    folder: "plugins/resource-probe-v1.2.3-0badcafe",
     module: "set below",
     package: ".",
     pinnedFor: "1.2.3",
@@ -187,7 +188,7 @@ describe("a server that answers", () => {
           .write("half", () => response.destroy());
     });
     expect(await obtained(optionsFor(base))).toBe("built");
-    expect(await leftInCache()).toEqual(["resource-probe-v1.2.3"]);
+    expect(await leftInCache()).toEqual(["resource-probe-v1.2.3-0badcafe"]);
   });
 });
 
@@ -312,8 +313,17 @@ describe("the cache", () => {
 
     await installGo(quickGo);
     expect(await obtained(optionsFor("off"))).toBe("built");
-    expect(await leftInCache()).toEqual(["resource-probe-v1.2.3"]);
+    expect(await leftInCache()).toEqual(["resource-probe-v1.2.3-0badcafe"]);
   }, 30_000);
+
+  test("a module of ours that has changed is built anew", async () => {
+    await installGo(quickGo);
+    await obtain(probe(), optionsFor("off"));
+    const { build } = probe();
+    const changed = { ...probe(), build: build && { ...build, folder: "plugins/changed" } };
+    expect(await obtain(changed, optionsFor("off"))).toBe(join(folder, "cache/plugins/changed"));
+    expect(await leftInCache()).toHaveLength(2);
+  });
 
   test("what another cache has is used from there", async () => {
     const shared = join(folder, "shared");

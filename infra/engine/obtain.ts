@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto";
-import { access, chmod, constants, mkdir, readdir, rename, rm } from "node:fs/promises";
+import { chmod, mkdir, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { run } from "#system";
 import { takeLock } from "../../bin/lock.js";
 import type { Artifact } from "./artifacts.ts";
-import { buildInto } from "./build.ts";
+import { buildInto, isExecutable } from "./build.ts";
 import { onDisk } from "./disk-errors.ts";
 import { type Downloads, DownloadUnavailable } from "./download.ts";
 
@@ -28,55 +28,55 @@ export interface ObtainOptions {
 export async function obtain(artifact: Artifact, options: ObtainOptions): Promise<string> {
   const cached = await findCached(artifact, options.caches);
   if (cached !== undefined) return cached;
-  const target = join(options.caches[0], artifact.folder);
+  const parent = dirname(join(options.caches[0], artifact.folder));
   const refused = {
     code: "cache-not-writable",
     next: "set CTM_CACHE to a folder that you may write",
   };
-  return onDisk(`getting ${artifact.title}`, dirname(target), refused, () =>
-    fill(artifact, target, options),
+  return onDisk(`getting ${artifact.title}`, parent, refused, () =>
+    fill(artifact, parent, options),
   );
 }
 
+/** A downloaded or built artifact that is ready to use. */
 async function findCached(
   artifact: Artifact,
   caches: readonly string[],
 ): Promise<string | undefined> {
   for (const cache of caches) {
-    const folder = join(cache, artifact.folder);
-    try {
-      await access(join(folder, artifact.binary), constants.X_OK);
-      return folder;
-    } catch {
-      // The next cache may have it.
+    for (const name of [artifact.folder, artifact.build?.folder]) {
+      if (name === undefined) continue;
+      const folder = join(cache, name);
+      if (await isExecutable(join(folder, artifact.binary))) return folder;
     }
   }
   return undefined;
 }
 
-async function fill(artifact: Artifact, target: string, options: ObtainOptions): Promise<string> {
+async function fill(artifact: Artifact, parent: string, options: ObtainOptions): Promise<string> {
   const { report } = options;
-  const parent = dirname(target);
   await makeReadableFolder(parent);
-  const lock = await takeLock(`${target}.lock`, (holder) =>
+  const name = basename(artifact.folder);
+  const lock = await takeLock(join(parent, `${name}.lock`), (holder) =>
     report(`waiting for process ${holder}, which is getting ${artifact.title}`),
   );
-  const prefix = `.${basename(target)}-`;
-  const partial = join(parent, `${prefix}${randomBytes(4).toString("hex")}.partial`);
+  const partial = join(parent, `.${name}-${randomBytes(4).toString("hex")}.partial`);
   try {
     const madeMeanwhile = await findCached(artifact, options.caches);
     if (madeMeanwhile !== undefined) return madeMeanwhile;
     // We hold the lock, so what others began is abandoned.
-    for (const name of await readdir(parent)) {
-      if (name.startsWith(prefix)) await rm(join(parent, name), { recursive: true, force: true });
+    for (const other of await readdir(parent)) {
+      if (!other.startsWith(`.${name}-`)) continue;
+      await rm(join(parent, other), { recursive: true, force: true });
     }
     await mkdir(partial);
     const started = Date.now();
-    const way = await downloadOrBuild(artifact, partial, options);
+    const made = await downloadOrBuild(artifact, partial, options);
     await run("chmod", ["-R", "a+rX", partial]);
+    const target = join(options.caches[0], made.folder);
     await rm(target, { recursive: true, force: true });
     await rename(partial, target);
-    report(`${way} ${artifact.title} in ${Math.round((Date.now() - started) / 1000)} s`);
+    report(`${made.how} ${artifact.title} in ${Math.round((Date.now() - started) / 1000)} s`);
     return target;
   } finally {
     await rm(partial, { recursive: true, force: true });
@@ -86,16 +86,16 @@ async function fill(artifact: Artifact, target: string, options: ObtainOptions):
 
 async function downloadOrBuild(
   artifact: Artifact,
-  folder: string,
+  partial: string,
   { downloads, ...options }: ObtainOptions,
-): Promise<"downloaded" | "built"> {
+): Promise<{ how: string; folder: string }> {
   try {
-    await downloads.fetchInto(artifact, folder);
-    return "downloaded";
+    await downloads.fetchInto(artifact, partial);
+    return { how: "downloaded", folder: artifact.folder };
   } catch (error) {
     if (!(error instanceof DownloadUnavailable)) throw error;
-    await buildInto(artifact, folder, { ...options, why: error.message });
-    return "built";
+    const { folder } = await buildInto(artifact, partial, { ...options, why: error.message });
+    return { how: "built", folder };
   }
 }
 
@@ -103,6 +103,7 @@ async function downloadOrBuild(
 async function makeReadableFolder(folder: string): Promise<void> {
   const first = await mkdir(folder, { recursive: true });
   if (first === undefined) return;
-  for (let made = folder; made.length >= first.length; made = dirname(made))
+  for (let made = folder; made.length >= first.length; made = dirname(made)) {
     await chmod(made, 0o755);
+  }
 }

@@ -48,19 +48,20 @@ class Note extends pulumi.CustomResource {
 const config = new pulumi.Config();
 const behaviour = config.get("behaviour");
 if (behaviour === "throw") throw new pulumi.RunError("the program says no");
-if (behaviour === "hang") {
-  console.log("hanging");
-  await new Promise(() => setInterval(() => undefined, 1000));
-}
 console.log("runs under", process.version);
 new postgresql.Provider("server", { host: "127.0.0.1", port: 1 });
 export const text = new Note("hello", { text: config.get("text") ?? "nothing" }).text;
+if (behaviour === "hang") {
+  text.apply(() => console.log("hanging"));
+  await new Promise(() => setInterval(() => undefined, 1000));
+}
 export const token = config.requireSecret("token");
 `,
   "provider/pulumi-resource-probe": `#!/bin/sh
 exec node --disable-warning=ExperimentalWarning "$(dirname "$0")/provider.ts" "$@"
 `,
   "provider/provider.ts": `import { main } from "@pulumi/pulumi/provider/index.js";
+process.stdin.on("end", () => process.exit()).resume();
 type Properties = { text?: string };
 await main({
   version: "0.1.0",

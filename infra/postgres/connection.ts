@@ -1,5 +1,6 @@
 import { Client, type ClientConfig } from "pg";
 import { z } from "zod";
+import type { Descriptor } from "#stack";
 import { CtmError, readFileIfExists } from "#system";
 
 /**
@@ -16,6 +17,17 @@ export const provisioningSchema = z.strictObject({
   key: z.string().startsWith("/"),
 });
 export type Provisioning = z.infer<typeof provisioningSchema>;
+
+/** How provisioning reaches a stack that exists. */
+export function provisioningOf(descriptor: Descriptor): Provisioning {
+  const { host, port } = descriptor.postgres.rw;
+  return {
+    host,
+    port,
+    authority: descriptor.tls.authority,
+    ...descriptor.postgres.provisioning,
+  };
+}
 
 /** Seconds to wait for a connection everywhere (design: 10 s). */
 export const connectTimeoutMs = 10_000;

@@ -229,7 +229,8 @@ export class PostgresDatabase extends pulumi.ComponentResource {
       `${role.name}-login`,
       {
         role: role.name,
-        database: databaseName,
+        // Whether it may enter the database is the grants' to say, and theirs alone to show.
+        database: "postgres",
         password: password.value,
         verifier: password.verifier,
         provisioning,

@@ -2,12 +2,12 @@ import { z } from "zod";
 import { CtmError } from "#system";
 import { readDescriptor, readDescriptorIfExists, stackPaths } from "#stack";
 import { startStack } from "#runtime";
+import { provisioningOf } from "../../infra/postgres/connection.ts";
 import {
   checkHome,
   keepConfiguration,
   openWorkspace,
   previewSteps,
-  provisioningOf,
   pulumi,
   recoverPendingOperations,
   selectStack,

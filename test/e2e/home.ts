@@ -13,7 +13,12 @@ import {
 } from "#stack";
 import { endProcesses, stackProcesses } from "#runtime";
 import { makeDirectory } from "#system";
-import { asSuperuser, loginSettings, using } from "../../infra/postgres/connection.ts";
+import {
+  asSuperuser,
+  loginSettings,
+  provisioningOf,
+  using,
+} from "../../infra/postgres/connection.ts";
 
 export const checkout = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -77,9 +82,9 @@ export class Home {
 
   /** Runs SQL as superuser on the leader. */
   async superuser(sql: string, database = "taskmaster"): Promise<QueryResult> {
-    const { postgres, tls } = await this.descriptor();
-    const provisioning = { ...postgres.rw, authority: tls.authority, ...postgres.provisioning };
-    return await asSuperuser(provisioning, database, (client) => client.query(sql));
+    return await asSuperuser(provisioningOf(await this.descriptor()), database, (client) =>
+      client.query(sql),
+    );
   }
 
   /** Runs SQL as the owner through the read-write or read-only port. */

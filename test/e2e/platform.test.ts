@@ -147,10 +147,10 @@ describe("a second run", () => {
       etcdProgram,
       (await readFile(etcdProgram, "utf8")).replace("stopwaitsecs=20", "stopwaitsecs=1"),
     );
+    await patroni("PATCH", "/config", { ttl: 37 });
     await run("supervisorctl", ["-c", descriptor.supervisor.configuration, "stop", standby ?? ""], {
       timeoutMs: 120_000,
     });
-    await patroni("PATCH", "/config", { ttl: 37 });
     await rm(join(home.paths.credentials, "ctm_backup"));
     await chmod(join(home.paths.tls, "server.key"), 0o640);
 
@@ -192,7 +192,8 @@ describe("a second run", () => {
 
   async function patroni(method: string, path: string, body: unknown): Promise<void> {
     const { postgres, tls } = await home.descriptor();
-    const [member] = postgres.members;
+    const { primary } = (await status()).postgres;
+    const member = postgres.members.find(({ name }) => name === primary);
     const credentials = await readCredential(home.paths, "patroni-rest");
     await run(
       "curl",

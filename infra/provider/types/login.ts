@@ -23,8 +23,11 @@ const inputs = z.strictObject({
 });
 export type LoginInputs = z.infer<typeof inputs>;
 
-/** Failed authentication: 28P01 wrong password, 28000 no such role or not permitted to log in. */
-const refusals = new Set(["28P01", "28000"]);
+/**
+ * SQLSTATEs that say no to the role itself: wrong password, no such role or NOLOGIN, no CONNECT,
+ * no such database, its connection limit reached.
+ */
+const refusals = new Set(["28P01", "28000", "42501", "3D000", "53300"]);
 
 /**
  * Proof that a role can log in with its password: the only way to see a password that was

@@ -1,7 +1,8 @@
 import { CtmError, run, waitFor } from "#system";
 import type { Descriptor } from "#stack";
+import { asSuperuser, provisioningOf } from "../../postgres/connection.ts";
 import { clusterOf, type ClusterView } from "../../postgres/patroni.ts";
-import { listenerOn, accepts } from "./ports.ts";
+import { listenerOn } from "./ports.ts";
 import { endProcesses, stackProcesses } from "./processes.ts";
 import { waitUntilReady } from "./readiness.ts";
 import {
@@ -132,7 +133,6 @@ export async function waitForLeader(
     ...rest,
     authority: descriptor.tls.authority,
   }));
-  const { rw } = descriptor.postgres;
   let shown = "";
   return await waitFor(
     "a leader behind the read-write port",
@@ -142,10 +142,13 @@ export async function waitForLeader(
       const states = view.members
         .map(({ name, role, state }) => `${name} ${role} ${state}`)
         .join(", ");
-      const leader = view.members.find((one) => one.role === "leader" && one.state === "running");
-      if (leader !== undefined && (await accepts(rw.host, rw.port))) return view;
       if (states !== shown) report(`waiting for a leader: ${(shown = states)}`);
-      throw new Error(states === "" ? "no members yet" : states);
+      // What etcd says may be older than the crash: only the server itself knows that it leads.
+      await asSuperuser(provisioningOf(descriptor), "postgres", async (client) => {
+        const { rows } = await client.query("SELECT pg_is_in_recovery() AS standby");
+        if (rows[0]?.["standby"] !== false) throw new Error(`${states}; not writable yet`);
+      });
+      return view;
     },
     { intervalMs: 500, next: `ctm logs ${descriptor.postgres.members[0]?.name ?? ""}` },
   );

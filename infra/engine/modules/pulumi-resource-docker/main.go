@@ -16,6 +16,7 @@ import (
 var version string
 
 func main() {
+	exitWithEngine()
 	info := tfbridge.ProviderInfo{
 		P:       sdkv2.NewProvider(shim.NewProvider(version)),
 		Name:    "docker",

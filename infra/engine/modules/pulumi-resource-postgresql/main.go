@@ -15,6 +15,7 @@ import (
 var version string
 
 func main() {
+	exitWithEngine()
 	info := tfbridge.ProviderInfo{
 		P:       sdkv2.NewProvider(postgresql.Provider()),
 		Name:    "postgresql",
