@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { access, constants, readFile } from "node:fs/promises";
 import { z } from "zod";
 import { CtmError, messageOf } from "#system";
 
@@ -109,6 +109,25 @@ export function parseConfiguration(value: unknown, path: string): Settings {
     return `${keys.join(".") || "the document"}: ${unknown === undefined ? issue.message : "unknown key"}`;
   });
   throw bad(`${path}: ${problems.join("; ")}`, "correct the file");
+}
+
+/**
+ * Checks that the files which the configuration names can be read.
+ *
+ * @throws CtmError `bad-configuration` (exit 2), naming the key
+ */
+export async function checkFiles({ database, query }: Settings): Promise<void> {
+  const files: [string, string | null][] = [
+    ["database.authority", database.authority],
+    ["database.passwordFile", database.passwordFile],
+    ["query.passwordFile", query.passwordFile],
+  ];
+  for (const [key, path] of files) {
+    if (path === null) continue;
+    await access(path, constants.R_OK).catch((error: unknown) => {
+      throw bad(`${key}: ${messageOf(error)}`, `let the service's user read ${path}`);
+    });
+  }
 }
 
 function bad(what: string, next: string): CtmError {

@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
 import { CtmError, messageOf } from "#system";
-import { readConfiguration } from "./config.ts";
+import { checkFiles, readConfiguration } from "./config.ts";
 import { start, type RunningApi } from "./start.ts";
 import { apiVersion } from "./version.ts";
 
@@ -14,7 +14,9 @@ async function main(): Promise<void> {
     return;
   }
   if (config === undefined) throw wrongUsage("--config is missing");
-  const api = await start(await readConfiguration(config)).catch(refuseTakenPort);
+  const settings = await readConfiguration(config);
+  await checkFiles(settings);
+  const api = await start(settings).catch(refuseTakenPort);
   let stopping = false;
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.on(signal, () => {

@@ -22,7 +22,7 @@ import { readMetrics } from "./routes/read-metrics.ts";
 import { readTask } from "./routes/read-task.ts";
 import { runQuery } from "./routes/run-query.ts";
 import { sharedSchemas } from "./schemas.ts";
-import { clientAddress, type Services } from "./services.ts";
+import { clientAddress, userAgent, type Services } from "./services.ts";
 
 /** What the server tells the rest of the process about each answered request. */
 export interface Observers {
@@ -120,7 +120,14 @@ export function createServer(services: Services, observers: Observers): FastifyI
     checkPermission(key, access);
   });
 
+  // A connection that is kept alive would keep the server from closing.
+  let closing = false;
+  app.addHook("preClose", async () => {
+    closing = true;
+  });
+
   app.addHook("onSend", async (request, reply) => {
+    if (closing) void reply.header("connection", "close");
     if (request.allowance === null) return;
     const { limit, remaining, resetAt } = request.allowance;
     void reply.header("x-ratelimit-limit", limit);
@@ -157,7 +164,7 @@ export function createServer(services: Services, observers: Observers): FastifyI
       user_id: request.apiKey?.userId ?? null,
       api_key_id: request.apiKey?.id ?? null,
       ip_address: clientAddress(request),
-      user_agent: redactText(request.headers["user-agent"] ?? "").slice(0, 1024) || null,
+      user_agent: userAgent(request) || null,
       request_headers: redactHeaders(request.headers),
       request_body: redactBody(request.body),
       response_status: reply.statusCode,

@@ -5,6 +5,7 @@ import type { CloudflareAccess } from "./cloudflare-access.ts";
 import type { Settings } from "./config.ts";
 import type { Measurements } from "./measurements.ts";
 import type { Pools } from "./pools.ts";
+import { redactText } from "./redact.ts";
 import type { Allowance, RateLimiter } from "./rate-limit.ts";
 import type { TransactionContext } from "./transaction.ts";
 
@@ -45,6 +46,7 @@ export function contextOf(request: FastifyRequest, settings: Settings): Transact
     apiKeyId: request.apiKey.id,
     requestId: request.id,
     clientAddress: clientAddress(request),
+    userAgent: userAgent(request),
     environment: settings.environment,
     statementMs: settings.http.requestTimeoutMs,
   };
@@ -53,4 +55,9 @@ export function contextOf(request: FastifyRequest, settings: Settings): Transact
 /** The client's address; an IPv4 one also where the socket is IPv6. */
 export function clientAddress(request: FastifyRequest): string {
   return request.ip.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, "");
+}
+
+/** What the client says it is, without keys, and no longer than somebody wants to read. */
+export function userAgent(request: FastifyRequest): string {
+  return redactText(request.headers["user-agent"] ?? "").slice(0, 512);
 }

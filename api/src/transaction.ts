@@ -7,6 +7,7 @@ export interface TransactionContext {
   apiKeyId: string;
   requestId: string;
   clientAddress: string;
+  userAgent: string;
   environment: string;
   /** Longest time for one statement, milliseconds. */
   statementMs: number;
@@ -171,6 +172,7 @@ export function beginText(context: TransactionContext, kind: "read" | "write"): 
     "app.api_key_id": context.apiKeyId,
     "app.request_id": context.requestId,
     "app.client_address": context.clientAddress,
+    "app.user_agent": context.userAgent,
     statement_timeout: String(context.statementMs),
   };
   const calls = Object.entries(settings).map(
