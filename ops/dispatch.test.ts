@@ -161,6 +161,18 @@ test("the stack comes from the flag, then from CTM_STACK, then is local", async 
   expect((await ctm("--stack red bake eat --yes --json", { env })).out).toBe('{"stack":"red"}\n');
 });
 
+test("what comes next names the stack that only the command line named", async () => {
+  expect((await ctm("burn known --stack red")).err).toBe(
+    "too-hot: the oven has 300 degrees\nnext: ctm --stack red cool\n",
+  );
+  expect((await ctm("burn known --stack=red --json")).out).toContain(
+    '"next":"ctm --stack red cool"',
+  );
+  const env = { CTM_STACK: "red" };
+  expect((await ctm("burn known --stack red", { env })).err).toContain("next: ctm cool\n");
+  expect((await ctm("burn known --stack local")).err).toContain("next: ctm cool\n");
+});
+
 test("a terminal is asked, and only yes is yes", async () => {
   const yes = await ctm("bake eat", { answer: "yes" });
   expect(yes).toMatchObject({ code: 0, out: "local is eaten\n" });

@@ -5,6 +5,7 @@ import type { Command, Context, Given, Outcome } from "./command.ts";
 import { commands as everyCommand, type Entry } from "./commands.ts";
 import { confirm } from "./confirm.ts";
 import type { Interrupts } from "./interrupts.ts";
+import { nameStack, nameStackInDocument, nameStackInText } from "./name-stack.ts";
 import { nearest } from "./nearest.ts";
 import { createPaint } from "./paint.ts";
 import { createProgress } from "./progress.ts";
@@ -36,19 +37,41 @@ export async function dispatch(
   // Known before anything is parsed, because an error of parsing must keep to it too.
   const own = argv.includes("--") ? argv.slice(0, argv.indexOf("--")) : argv;
   const json = own.includes("--json");
+  const named = namedStack(own, around.env);
   const progress = createProgress(around.error);
   try {
     const answer = await answerTo(argv, json, around, progress, entries);
     progress.end();
-    const text = json
-      ? `${JSON.stringify(answer.document, null, around.output.isTTY === true ? 2 : 0)}\n`
-      : withLineEnd(answer.render(createPaint(around.output, around.env)));
-    await write(around.output, text);
+    if (json) {
+      const document =
+        named === undefined ? answer.document : nameStackInDocument(answer.document, named);
+      const indent = around.output.isTTY === true ? 2 : 0;
+      await write(around.output, `${JSON.stringify(document, null, indent)}\n`);
+    } else {
+      const text = answer.render(createPaint(around.output, around.env));
+      const shown = named === undefined ? text : nameStackInText(text, named);
+      await write(around.output, withLineEnd(shown));
+    }
     return answer.exitCode;
   } catch (error) {
     progress.end();
-    return await writeError(error, json, around);
+    return await writeError(error, { json, named }, around);
   }
+}
+
+/** The stack that only this command line names: what is proposed next has to name it again. */
+function namedStack(own: readonly string[], env: NodeJS.ProcessEnv): string | undefined {
+  const index = own.lastIndexOf("--stack");
+  const name =
+    index === -1
+      ? own.findLast((token) => token.startsWith("--stack="))?.slice("--stack=".length)
+      : own[index + 1];
+  return name === defaultStack(env) ? undefined : name;
+}
+
+function defaultStack(env: NodeJS.ProcessEnv): string {
+  const name = env["CTM_STACK"] ?? "";
+  return name === "" ? "local" : name;
 }
 
 async function answerTo(
@@ -73,7 +96,7 @@ async function answerTo(
     const given = readGiven(parser, command, rest);
     const signal = around.interrupts.signal;
     const context: Context = {
-      stack: given.flags["stack"]?.at(-1) ?? (around.env["CTM_STACK"] || "local"),
+      stack: given.flags["stack"]?.at(-1) ?? defaultStack(around.env),
       env: around.env,
       json,
       progress,
@@ -227,22 +250,25 @@ async function untilInterrupted<T>(work: Promise<T>, signal: AbortSignal): Promi
   ]);
 }
 
-async function writeError(error: unknown, json: boolean, around: Surroundings): Promise<number> {
+async function writeError(
+  error: unknown,
+  { json, named }: { json: boolean; named: string | undefined },
+  around: Surroundings,
+): Promise<number> {
   const known = error instanceof CtmError;
   const code = known ? error.code : "internal-error";
   const message = error instanceof Error ? error.message : String(error);
-  if (json) {
-    const next = known ? (error.next ?? null) : null;
-    await write(around.output, `${JSON.stringify({ error: { code, message, next } })}\n`);
-  }
+  const proposed = known ? (error.next ?? null) : null;
+  const next = proposed === null || named === undefined ? proposed : nameStack(proposed, named);
+  if (json) await write(around.output, `${JSON.stringify({ error: { code, message, next } })}\n`);
   const paint = createPaint(around.error, around.env);
   if (!known) {
     // A defect of ours: its place matters more than its looks.
     const stack = error instanceof Error ? (error.stack ?? message) : message;
     await write(around.error, `${paint.bad("internal-error")}: ${stack}\n`);
   } else if (!json) {
-    const next = error.next === undefined ? "" : `${paint.bold("next:")} ${error.next}\n`;
-    await write(around.error, `${paint.bad(code)}: ${message}\n${next}`);
+    const step = next === null ? "" : `${paint.bold("next:")} ${next}\n`;
+    await write(around.error, `${paint.bad(code)}: ${message}\n${step}`);
   }
   if (code === "interrupted") return interruptedCode;
   return known ? error.exitCode : 1;

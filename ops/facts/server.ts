@@ -79,9 +79,7 @@ export async function readArchiver(
     );
     const [row] = rows;
     if (row === undefined) throw new Error("pg_stat_archiver is empty");
-    // A backup label file has its segment's name with more behind it; a history file, the first
-    // that a new leader archives, has none, and its time says nothing about commits.
-    const newestWal = row.newest?.match(/^[0-9A-F]{24}/)?.[0] ?? null;
+    const newestWal = segmentOf(row.newest);
     return {
       newestWal,
       completeAt: newestWal === null ? null : row.complete_at,
@@ -92,4 +90,13 @@ export async function readArchiver(
       waitingSince: row.waiting_since,
     };
   });
+}
+
+/**
+ * The whole segment that an archived file proves: itself, or the one that a backup label belongs
+ * to. A new leader begins with a history file and its predecessor's unfinished segment
+ * (`…0D.partial`): neither says how far the archive reaches.
+ */
+export function segmentOf(archivedFile: string | null): string | null {
+  return archivedFile?.match(/^([0-9A-F]{24})(\.[0-9A-F]{8}\.backup)?$/)?.[1] ?? null;
 }

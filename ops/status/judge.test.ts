@@ -105,6 +105,11 @@ test.each<[string, Change, string]>([
     "service-not-running: api is FATAL -> ctm logs api",
   ],
   [
+    "a service was stopped",
+    service("api", "STOPPED"),
+    "service-not-running: api is STOPPED -> ctm start",
+  ],
+  [
     "supervisord has lost a program",
     service("api", null),
     "service-not-running: api is unknown to supervisord -> npm run up",

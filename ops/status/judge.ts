@@ -47,7 +47,7 @@ function judgeServices({ services }: Probes): Problem[] {
     problem(
       "service-not-running",
       `${name} is ${state ?? "unknown to supervisord"}`,
-      state === null ? "npm run up" : `ctm logs ${name}`,
+      state === null ? "npm run up" : state === "STOPPED" ? "ctm start" : `ctm logs ${name}`,
     ),
   );
 }
