@@ -23,6 +23,8 @@ export interface MemberPaths {
   patroniFolder: string;
   backrestConfiguration: string;
   spool: string;
+  /** Folder of the locks that its archive commands take. */
+  archiveLock: string;
 }
 
 /** What stands where: the stack's parts before anything exists of them. */
@@ -80,6 +82,11 @@ export function topologyOf(
         mode: "0700",
       })),
       { path: join(paths.run, "pgbackrest"), owner: users.postgres, mode: "0700" },
+      ...members.map(({ archiveLock }) => ({
+        path: archiveLock,
+        owner: users.postgres,
+        mode: "0700",
+      })),
       { path: join(paths.run, "proxy"), owner: users.service, mode: "0700" },
     ],
     keep: (name) => ({ stateDirectory: paths.state, kept: paths.kept, stack: paths.stack, name }),
@@ -96,6 +103,7 @@ function memberPaths(paths: StackPaths, name: string): MemberPaths {
     patroniFolder: join(home, "patroni"),
     backrestConfiguration: join(home, "pgbackrest.conf"),
     spool: join(home, "spool"),
+    archiveLock: join(paths.run, "pgbackrest", name),
   };
 }
 

@@ -8,6 +8,9 @@ export function backrestConfiguration(options: {
   repository: string;
   passphrase: string;
   spool: string;
+  /** Of this member's archive commands: members on one host would block each other. */
+  archiveLock: string;
+  /** Of everything else, shared by all members: only one backup runs at a time. */
   lock: string;
   log: string;
   cores: number;
@@ -36,9 +39,13 @@ log-timestamp=n
 
 [global:archive-push]
 log-level-console=warn
+lock-path=${options.archiveLock}
 
+# One segment at a time: the asynchronous fetch waits a minute for its lock after a crash.
 [global:archive-get]
 log-level-console=warn
+lock-path=${options.archiveLock}
+archive-async=n
 
 [${options.stanza}]
 pg1-path=${options.dataDirectory}

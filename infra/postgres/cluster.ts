@@ -197,6 +197,7 @@ export class PostgresCluster extends pulumi.ComponentResource {
           repository: topology.repository,
           passphrase: cipher,
           spool: member.spool,
+          archiveLock: member.archiveLock,
           lock: topology.backrestLock,
           log: topology.backrestLog,
           cores: topology.cores,
