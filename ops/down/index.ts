@@ -1,5 +1,5 @@
-import { readFile, readdir, rename, rm, unlink, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { readFile, readdir, rename, rm, rmdir, unlink, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { z } from "zod";
 import { CtmError, exists, isMissing } from "#system";
 import { keptPath, readDescriptorIfExists, stackPaths, type StackPaths } from "#stack";
@@ -59,6 +59,7 @@ export const command = defineCommand({
     const kept = (await keptFolders(paths)).filter((folder) => !before.includes(folder));
     if (purge) {
       for (const folder of kept) await rm(folder, { recursive: true, force: true });
+      await removeEmpty(paths.kept);
     }
     return { stack: context.stack, removed: true, kept: purge ? null : (kept[0] ?? null) };
   },
@@ -116,6 +117,12 @@ async function removeLeftovers(paths: StackPaths, report: (line: string) => void
   for (const folder of [paths.state, paths.run, paths.log]) {
     await rm(folder, { recursive: true, force: true });
   }
+  await removeEmpty(dirname(paths.run), dirname(paths.log));
+}
+
+/** Removes shared folders that the last stack leaves empty. */
+async function removeEmpty(...folders: readonly string[]): Promise<void> {
+  for (const folder of folders) await rmdir(folder).catch(() => undefined);
 }
 
 async function keptFolders(paths: StackPaths): Promise<string[]> {
