@@ -1,6 +1,7 @@
+import { access, constants } from "node:fs/promises";
 import { programStates } from "#runtime";
 import type { Descriptor } from "#stack";
-import { CtmError } from "#system";
+import { CtmError, systemErrorCode } from "#system";
 
 export interface ServiceFacts {
   name: string;
@@ -11,9 +12,19 @@ export interface ServiceFacts {
 /**
  * The state of every service, as the stack's supervisord has it.
  *
- * @throws CtmError `supervisor-unreachable`
+ * @throws CtmError `no-permission`, `supervisor-unreachable`
  */
 export async function readServices(descriptor: Descriptor): Promise<ServiceFacts[]> {
+  const { socket } = descriptor.supervisor;
+  try {
+    await access(socket, constants.W_OK);
+  } catch (error) {
+    if (systemErrorCode(error) === "EACCES") {
+      throw new CtmError("no-permission", `${socket} cannot be used by this user`, {
+        next: "run as the user that ran up (often root)",
+      });
+    }
+  }
   const states = await programStates(descriptor.supervisor);
   if (states === undefined) {
     throw new CtmError("supervisor-unreachable", "supervisord does not answer", {

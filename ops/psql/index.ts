@@ -73,7 +73,8 @@ async function environmentFor(
   const { host, port } = readOnly ? postgres.ro : postgres.rw;
   const byPassword = role === postgres.owner || (await hasPassword(paths, role));
   const login = role === postgres.owner ? postgres.migrator : byPassword ? role : "postgres";
-  if (!byPassword) await checkReadable(postgres.provisioning.key, role);
+  const passwords = credentialPath(paths, "pgpass");
+  await checkReadable(byPassword ? passwords : postgres.provisioning.key, role);
   const options = [
     ...(readOnly ? ["-c default_transaction_read_only=on"] : []),
     ...(login === role ? [] : [`-c role=${role}`]),
@@ -88,7 +89,8 @@ async function environmentFor(
     PGSSLMODE: "verify-full",
     PGSSLROOTCERT: tls.authority,
     ...(byPassword
-      ? { PGPASSFILE: credentialPath(paths, "pgpass") }
+      ? // A certificate in the person's home folder is none of ours: libpq looks there by itself.
+        { PGPASSFILE: passwords, PGSSLCERT: join(paths.tls, "none") }
       : { PGSSLCERT: postgres.provisioning.certificate, PGSSLKEY: postgres.provisioning.key }),
   };
 }
@@ -97,18 +99,14 @@ async function hasPassword(paths: StackPaths, role: string): Promise<boolean> {
   return role.startsWith("ctm_") && (await exists(join(paths.credentials, role)));
 }
 
-async function checkReadable(key: string, role: string): Promise<void> {
+async function checkReadable(secret: string, role: string): Promise<void> {
   try {
-    await access(key, constants.R_OK);
+    await access(secret, constants.R_OK);
   } catch (cause) {
-    throw new CtmError(
-      "no-permission",
-      `${role} has no password; only who may read ${key} can become it`,
-      {
-        next: "run as the user that ran up (often root)",
-        exitCode: 2,
-        cause,
-      },
-    );
+    throw new CtmError("no-permission", `only who may read ${secret} can be ${role}`, {
+      next: "run as the user that ran up (often root)",
+      exitCode: 2,
+      cause,
+    });
   }
 }

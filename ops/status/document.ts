@@ -6,7 +6,7 @@ const door = z.strictObject({
   database: z.string(),
   /** Name of the member that answers there now. */
   member: z.string().nullable(),
-  reachable: z.boolean(),
+  reachable: z.boolean().nullable(),
 });
 
 const time = z.iso.datetime();

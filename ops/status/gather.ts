@@ -11,8 +11,11 @@ import { isBehind } from "../facts/window.ts";
 import { within } from "../facts/within.ts";
 import type { Stack } from "../open-stack.ts";
 
-/** One part of the stack asked once: what it answered, or why it did not. */
-export type Probe<T> = { facts: T; failure: null } | { facts: null; failure: string };
+/**
+ * One part of the stack asked once: what it answered, or why it did not. Both are null where this
+ * user may not ask, which says nothing about the part.
+ */
+export type Probe<T> = { facts: T; failure: null } | { facts: null; failure: string | null };
 
 /** Everything that the parts of a stack say of themselves at one moment. */
 export interface Probes {
@@ -62,7 +65,8 @@ async function probe<T>(work: Promise<T>): Promise<Probe<T>> {
     // Half a second more than the work gives itself, so that its own words are heard.
     return { facts: await within(probeMs + 500, work), failure: null };
   } catch (error) {
-    return { facts: null, failure: error instanceof CtmError ? error.message : messageOf(error) };
+    if (!(error instanceof CtmError)) return { facts: null, failure: messageOf(error) };
+    return { facts: null, failure: error.code === "no-permission" ? null : error.message };
   }
 }
 

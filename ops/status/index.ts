@@ -57,13 +57,13 @@ export function describe({ descriptor }: Stack, probes: Probes, now: Date): Stat
         ...postgres.rw,
         database: postgres.database,
         member: memberAt(rw.facts),
-        reachable: rw.facts !== null,
+        reachable: reachable(rw),
       },
       ro: {
         ...postgres.ro,
         database: postgres.database,
         member: memberAt(ro.facts),
-        reachable: ro.facts !== null,
+        reachable: reachable(ro),
       },
     },
     services: probes.services.facts,
@@ -111,6 +111,10 @@ export function describe({ descriptor }: Stack, probes: Probes, now: Date): Stat
     },
     alerts: { firing: null },
   };
+}
+
+function reachable({ facts, failure }: Probes["rw"]): boolean | null {
+  return facts === null && failure === null ? null : facts !== null;
 }
 
 function iso(time: Date | null | undefined): string | null {

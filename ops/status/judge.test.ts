@@ -217,6 +217,14 @@ test.each<[string, Change, string]>([
     (probes) => (probes.schema = dead("permission denied")),
     "schema-unknown: the migrations cannot be read: permission denied -> ctm doctor",
   ],
+  [
+    "this user may not ask",
+    (probes) => {
+      probes.services = { facts: null, failure: null };
+      probes.rw = { facts: null, failure: null };
+    },
+    "no-permission: this user may not ask about services, rw -> run as the user that ran up (often root)",
+  ],
 ])("one problem is named when %s", (_, change, expected) => {
   const probes = healthy();
   change(probes);

@@ -1,7 +1,7 @@
 import type { Descriptor } from "#stack";
 import { isBehind } from "../facts/window.ts";
 import type { Problem, StatusDocument } from "./document.ts";
-import type { Probes } from "./gather.ts";
+import type { Probe, Probes } from "./gather.ts";
 
 /** Targets of the operations documents: a full backup a day with an hour's grace, WAL in minutes. */
 const oldestFullHours = 25;
@@ -21,27 +21,45 @@ export function judge(descriptor: Descriptor, probes: Probes, now: Date): Proble
     ];
   }
   return [
+    ...judgePermission(probes),
     ...judgeServices(probes),
     ...judgeCluster(descriptor, probes),
     ...judgeDoors(probes),
     ...judgeArchive(probes, now),
     ...judgeBackups(descriptor, probes, now),
     ...judgeApi(descriptor, probes),
-    ...(probes.schema.failure === null || rw.failure !== null
+    // With the port closed there was nobody to ask.
+    ...(rw.facts === null
       ? []
-      : [
-          problem(
-            "schema-unknown",
-            `the migrations cannot be read: ${probes.schema.failure}`,
-            "ctm doctor",
-          ),
-        ]),
+      : failed("schema-unknown", "the migrations cannot be read", probes.schema, "ctm doctor")),
+  ];
+}
+
+/** A problem where a part was asked and did not answer. */
+function failed(code: string, what: string, { failure }: Probe<unknown>, next: string): Problem[] {
+  return failure === null ? [] : [problem(code, `${what}: ${failure}`, next)];
+}
+
+function judgePermission(probes: Probes): Problem[] {
+  const denied = Object.entries(probes)
+    .filter(
+      ([, { facts, failure }]: [string, Probe<unknown>]) => facts === null && failure === null,
+    )
+    .map(([name]) => name);
+  if (denied.length === 0) return [];
+  return [
+    problem(
+      "no-permission",
+      `this user may not ask about ${denied.join(", ")}`,
+      "run as the user that ran up (often root)",
+    ),
   ];
 }
 
 function judgeServices({ services }: Probes): Problem[] {
   if (services.facts === null) {
-    return [problem("supervisor-unreachable", services.failure, "ctm start")];
+    const { failure } = services;
+    return failure === null ? [] : [problem("supervisor-unreachable", failure, "ctm start")];
   }
   return stopped(services.facts).map(({ name, state }) =>
     problem(
@@ -54,9 +72,7 @@ function judgeServices({ services }: Probes): Problem[] {
 
 function judgeCluster(descriptor: Descriptor, { cluster, services }: Probes): Problem[] {
   if (cluster.facts === null) {
-    return [
-      problem("cluster-unknown", `Patroni cannot be asked: ${cluster.failure}`, "ctm doctor"),
-    ];
+    return failed("cluster-unknown", "Patroni cannot be asked", cluster, "ctm doctor");
   }
   const { leader, members, paused } = cluster.facts;
   const down = new Set(stopped(services.facts ?? []).map(({ name }) => name));
@@ -113,30 +129,19 @@ function judgeCluster(descriptor: Descriptor, { cluster, services }: Probes): Pr
 }
 
 function judgeDoors({ rw, ro }: Probes): Problem[] {
-  const problems: Problem[] = [];
-  if (rw.facts === null) {
-    problems.push(
-      problem(
-        "read-write-closed",
-        `the read-write port does not answer: ${rw.failure}`,
-        "ctm doctor",
-      ),
-    );
-  } else if (rw.facts.inRecovery) {
-    problems.push(
-      problem("read-write-on-replica", "the read-write port leads to a replica", "ctm logs proxy"),
-    );
-  }
-  if (ro.facts === null) {
-    problems.push(
-      problem(
-        "read-only-closed",
-        `the read-only port does not answer: ${ro.failure}`,
-        "ctm doctor",
-      ),
-    );
-  }
-  return problems;
+  return [
+    ...failed("read-write-closed", "the read-write port does not answer", rw, "ctm doctor"),
+    ...(rw.facts?.inRecovery === true
+      ? [
+          problem(
+            "read-write-on-replica",
+            "the read-write port leads to a replica",
+            "ctm logs proxy",
+          ),
+        ]
+      : []),
+    ...failed("read-only-closed", "the read-only port does not answer", ro, "ctm doctor"),
+  ];
 }
 
 function judgeArchive({ archiver, repository, rw, cluster }: Probes, now: Date): Problem[] {
@@ -144,13 +149,7 @@ function judgeArchive({ archiver, repository, rw, cluster }: Probes, now: Date):
   if (archiver.facts === null) {
     // With the port closed there was nobody to ask.
     if (rw.facts === null) return [];
-    return [
-      problem(
-        "archiving-unknown",
-        `the archiver cannot be asked: ${archiver.failure}`,
-        "ctm doctor",
-      ),
-    ];
+    return failed("archiving-unknown", "the archiver cannot be asked", archiver, "ctm doctor");
   }
   const { failing, failedWal, failedAt, waiting, waitingSince, newestWal } = archiver.facts;
   const problems: Problem[] = [];
@@ -191,7 +190,8 @@ function judgeArchive({ archiver, repository, rw, cluster }: Probes, now: Date):
 
 function judgeBackups(descriptor: Descriptor, { repository }: Probes, now: Date): Problem[] {
   if (repository.facts === null) {
-    return [problem("repository-unreadable", repository.failure, "ctm doctor")];
+    const { failure } = repository;
+    return failure === null ? [] : [problem("repository-unreadable", failure, "ctm doctor")];
   }
   const { repositories, backups, running } = repository.facts;
   const problems: Problem[] = [];
@@ -237,20 +237,16 @@ function judgeBackups(descriptor: Descriptor, { repository }: Probes, now: Date)
 }
 
 function judgeApi(descriptor: Descriptor, { api, services }: Probes): Problem[] {
-  if (api.facts !== null) return [];
   const own = descriptor.services.filter(({ kind }) => kind === "api").map(({ name }) => name);
-  const known = stopped(services.facts ?? []).some(({ name }) => own.includes(name));
   // Its service was named already.
-  if (known) return [];
-  return [
-    problem("api-not-ready", `the API is not ready: ${api.failure}`, `ctm logs ${own[0] ?? "api"}`),
-  ];
+  if (stopped(services.facts ?? []).some(({ name }) => own.includes(name))) return [];
+  return failed("api-not-ready", "the API is not ready", api, `ctm logs ${own[0] ?? "api"}`);
 }
 
 function stopped(services: NonNullable<StatusDocument["services"]>) {
   return services.filter(({ state }) => state !== "RUNNING");
 }
 
-function problem(code: string, message: string | null, next: string): Problem {
-  return { code, message: message ?? "", next };
+function problem(code: string, message: string, next: string): Problem {
+  return { code, message, next };
 }

@@ -43,8 +43,17 @@ function members({ postgres }: StatusDocument, paint: Paint): string {
 function parts(status: StatusDocument, paint: Paint): [string, string][] {
   const { postgres, api, schema, backup } = status;
   const unknown = paint.bad("unknown");
-  const door = ({ host, port, database, member, reachable }: StatusDocument["postgres"]["rw"]) =>
-    `${host}:${port}/${database}, ${reachable ? (member === null ? "answers" : `leads to ${member}`) : paint.bad("does not answer")}`;
+  const door = ({ host, port, database, member, reachable }: StatusDocument["postgres"]["rw"]) => {
+    const answer =
+      reachable === null
+        ? unknown
+        : !reachable
+          ? paint.bad("does not answer")
+          : member === null
+            ? "answers"
+            : `leads to ${member}`;
+    return `${host}:${port}/${database}, ${answer}`;
+  };
   return [
     ["read-write", door(postgres.rw)],
     ["read-only", door(postgres.ro)],
@@ -116,6 +125,7 @@ function backups({ backup, checked_at }: StatusDocument, paint: Paint): string {
 }
 
 function window({ backup }: StatusDocument, paint: Paint): string {
+  if (backup.repositories === null) return paint.bad("unknown");
   if (backup.recoverable_from === null) return paint.bad("nothing");
   const to =
     backup.recoverable_to === null ? paint.bad("unknown") : timeText(backup.recoverable_to);
