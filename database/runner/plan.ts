@@ -82,7 +82,12 @@ const largestCopyBytes = 256 * 1024 ** 2;
  */
 export async function planMigrations(
   connection: DatabaseConnection,
-  options: { folder?: string; onProgress?: (text: string) => void } = {},
+  options: {
+    folder?: string;
+    onProgress?: (text: string) => void;
+    /** Ends the trial and removes the copy. */
+    signal?: AbortSignal;
+  } = {},
 ): Promise<MigrationPlan> {
   const files = await readMigrations(options.folder);
   const client = await connect(connection, "ctm migrate plan");
@@ -132,6 +137,7 @@ interface TrialOptions {
   state: MigrationState<ParsedMigration>;
   folder?: string;
   onProgress?: (text: string) => void;
+  signal?: AbortSignal;
 }
 
 async function tryOnCopy(
@@ -237,7 +243,7 @@ async function tryFiles(
   copy: DatabaseConnection,
   options: TrialOptions,
 ): Promise<Omit<Trial, "reason">> {
-  const { files, folder } = options;
+  const { files, folder, signal } = options;
   const client = await connect(copy, "ctm migrate plan");
   try {
     const catalogBefore = await readCatalog(client);
@@ -246,9 +252,13 @@ async function tryFiles(
     options.onProgress?.("trying the pending files");
     let failure: CtmError | null = null;
     try {
-      await runMigrations(copy, { ...(folder === undefined ? {} : { folder }), ...hooks });
+      await runMigrations(copy, {
+        ...(folder === undefined ? {} : { folder }),
+        ...(signal === undefined ? {} : { signal }),
+        ...hooks,
+      });
     } catch (error) {
-      if (!(error instanceof CtmError)) throw error;
+      if (!(error instanceof CtmError) || signal?.aborted === true) throw error;
       failure = error;
     }
     const known = new Set(findingsBefore.map((finding) => `${finding.rule} ${finding.object}`));

@@ -1,10 +1,21 @@
 import { randomBytes } from "node:crypto";
-import { spawn } from "node:child_process";
-import { chmod, chown, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { spawn, type ChildProcessByStdio } from "node:child_process";
+import { chmod, chown, mkdtemp, open, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { CtmError, exists, identityOf, isRoot, readFileIfExists, run, waitFor } from "#system";
+import type { Writable } from "node:stream";
+import {
+  CtmError,
+  exists,
+  identityOf,
+  isRoot,
+  messageOf,
+  readFileIfExists,
+  run,
+  waitFor,
+} from "#system";
 import { connect, disconnect, type DatabaseConnection } from "./connect.ts";
 
 /** A PostgreSQL server of our own, gone when stopped: for plans, checks and tests. */
@@ -72,26 +83,28 @@ export async function startScratchServer(
     wal_level: "minimal",
     max_wal_senders: "0",
     shared_buffers: "64MB",
-    logging_collector: "on",
-    log_directory: folder,
-    log_filename: "log",
     ...options.settings,
   };
   const logFile = join(folder, "log");
+  const log = await open(logFile, "a");
+  // In a process group of its own, so that Ctrl-C reaches it through us and in order.
   const child = spawn(
     join(binaries, "postgres"),
     ["-D", data, ...Object.entries(settings).map(([name, value]) => `--${name}=${value}`)],
-    { cwd: "/", stdio: "ignore", ...identity },
+    { cwd: "/", stdio: ["ignore", log.fd, log.fd], detached: true, ...identity },
   );
+  await log.close();
   const ended = new Promise<void>((resolve) => {
     child.on("exit", () => resolve());
     child.on("error", () => resolve());
   });
+  const watchdog = startWatchdog(folder);
   const stop = async (): Promise<void> => {
     // SIGINT is a fast shutdown: sessions are ended, files are closed.
     child.kill("SIGINT");
     await ended;
     await remove();
+    watchdog.stdin.end();
   };
   const connection: DatabaseConnection = {
     host: folder,
@@ -101,22 +114,27 @@ export async function startScratchServer(
     database: "postgres",
   };
   try {
-    await waitFor(
+    const isUp = await waitFor(
       "the scratch server to accept connections",
       startTimeoutMs,
       async () => {
-        if (child.exitCode !== null) return undefined;
+        if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) {
+          return false;
+        }
         await disconnect(await connect(connection, "ctm scratch"));
         return true;
       },
       { intervalMs: 50 },
     );
+    if (!isUp) throw new Error("it ended at once");
   } catch (error) {
-    const log = await readFileIfExists(logFile);
+    const said = (await readFileIfExists(logFile))?.trim() ?? "";
     await stop();
-    throw new CtmError("scratch-server-failed", `the scratch server did not start: ${log ?? ""}`, {
-      cause: error,
-    });
+    throw new CtmError(
+      "scratch-server-failed",
+      `the scratch server did not start: ${said === "" ? messageOf(error) : said}`,
+      { next: "read what it says; CTM_POSTGRES_BIN names another server", cause: error },
+    );
   }
   const version = Number((await readFile(join(data, "PG_VERSION"), "utf8")).trim());
   return {
@@ -126,6 +144,29 @@ export async function startScratchServer(
     log: async () => (await readFileIfExists(logFile)) ?? "",
     stop,
   };
+}
+
+/**
+ * Ends the server and removes its folder when this process is gone, however it went: the pipe
+ * closes then. After an orderly stop there is no folder left, and it does nothing.
+ */
+function startWatchdog(folder: string): ChildProcessByStdio<Writable, null, null> {
+  const script = `
+    read -r _
+    pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null) || exit 0
+    kill -QUIT "$pid"
+    while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
+    rm -rf "$1"`;
+  const watchdog = spawn("sh", ["-c", script, "ctm-scratch-watchdog", folder], {
+    stdio: ["pipe", "ignore", "ignore"],
+    detached: true,
+  });
+  watchdog.stdin.on("error", () => undefined);
+  watchdog.on("error", () => undefined);
+  // Neither may keep this process alive.
+  watchdog.unref();
+  if (watchdog.stdin instanceof Socket) watchdog.stdin.unref();
+  return watchdog;
 }
 
 /**

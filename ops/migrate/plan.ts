@@ -16,7 +16,10 @@ export const command = defineCommand({
   async run({ url }, context) {
     const connection = await targetConnection(url, context);
     return planOf(
-      await planMigrations(connection, { onProgress: (text) => context.progress.step(text) }),
+      await planMigrations(connection, {
+        signal: context.signal,
+        onProgress: (text) => context.progress.step(text),
+      }),
     );
   },
   render: describePlan,
