@@ -40,7 +40,7 @@ export interface ExternalOutcome {
   exitCode: number | null;
   /** The error that stopped it, with its place. */
   error: { message: string; location: Location | undefined } | undefined;
-  /** What the file left behind; undefined when it did not come to its end. */
+  /** What the file left behind, roles empty if that could not be asked; undefined when it did not come to its end. */
   left:
     | {
         transaction: "none" | "open" | "failed";

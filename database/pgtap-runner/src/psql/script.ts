@@ -772,14 +772,19 @@ class Stopped extends Error {}
 const openingPattern =
   /^((?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/)*)([a-z_]*)(?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/)*([a-z_]*)/i;
 
+/** What comes before a statement's first word, and its first two words in lower case. */
+export function openingWords(sql: string): { lead: string; words: readonly [string, string] } {
+  const [, lead = "", first = "", second = ""] = openingPattern.exec(sql) ?? [];
+  return { lead, words: [first.toLowerCase(), second.toLowerCase()] };
+}
+
 function makeQuery(buffer: QueryBuffer, several: boolean, source: Source): Query {
-  const [, lead = "", first = "", second = ""] = openingPattern.exec(buffer.text) ?? [];
+  const { lead, words } = openingWords(buffer.text);
   const location = buffer.locateOffset(lead.length) ?? {
     file: source.path,
     line: source.line,
     column: 1,
   };
-  const words = [first.toLowerCase(), second.toLowerCase()] as const;
   return {
     statement: { sql: buffer.text.slice(lead.length).trim(), location, words },
     buffer,

@@ -1,9 +1,9 @@
 import { dirname, resolve } from "node:path";
-import { findCommit } from "../psql/find-commit.ts";
+import { type ListedStatement, listStatements } from "../psql/list-statements.ts";
 import { runWithPsql } from "../psql/external.ts";
 import { Script, type ScriptOptions } from "../psql/script.ts";
 import { Source } from "../psql/source.ts";
-import type { FileResult, OutputLine } from "../results.ts";
+import type { FileResult, Location, OutputLine } from "../results.ts";
 import { ConnectionLost, type ServerMessage, SqlError } from "../server/session.ts";
 import { type ConnectionSettings, psqlEnvironment } from "../server/connection-settings.ts";
 import { FileRecorder, type RecorderListener } from "./file-recorder.ts";
@@ -73,11 +73,8 @@ export async function runFileNatively(
           location: statement.location,
         }),
       onTolerated: (error) => {
-        const isQuery = /^(select|with|values|execute|table|call|fetch)$/.test(
-          error.statement?.words[0] ?? "",
-        );
         // ON_ERROR_STOP off forgives setting up what is there; a query that fails is a test lost.
-        if (isQuery) recorder.scriptError(error);
+        if (isQuery(error.statement?.words[0] ?? "")) recorder.scriptError(error);
         else recorder.output({ kind: "warning", text: error.message, location: error.location });
       },
       onStatement: (report) => watch.statement(report),
@@ -124,20 +121,25 @@ export async function runFileWithPsql(
   file: TestFile,
   why: string,
   settings: ConnectionSettings,
+  place: Place,
   listener: RecorderListener,
   signal: AbortSignal,
   options: FileRunOptions,
 ): Promise<FileRun> {
   const recorder = new FileRecorder(file.path, listener);
+  const errors: { text: string; location: Location }[] = [];
   const outcome = await runWithPsql(file.path, {
     program: options.psqlProgram,
-    environment: psqlEnvironment(settings),
+    environment: psqlEnvironment({ ...settings, database: place.database }),
     workingDirectory: options.workingDirectory,
     variables: options.variables,
     signal,
-    customSettings: file.customSettings,
+    customSettings: await options.leaks.settingsToCheck(place.session, file.customSettings),
     onText: (text) => recorder.text(text, undefined),
-    onMessage: (text, location) => recorder.output(messageLine(text, location)),
+    onMessage: (text, location) => {
+      recorder.output(messageLine(text, location));
+      if (text.startsWith("ERROR:") && location !== undefined) errors.push({ text, location });
+    },
   });
   if (outcome.missing) {
     recorder.problem({
@@ -157,6 +159,21 @@ export async function runFileWithPsql(
     });
   }
   const cutShort = outcome.missing || outcome.exitCode !== 0;
+  // psql does not tell what the statements were that it ran: the text has to.
+  const statements = listStatements(file.path, file.text);
+  if (outcome.exitCode === 0) {
+    for (const { text, location } of errors) {
+      const failed = statements.find(
+        (statement) => location.file === file.path && statement.lastLine === location.line,
+      );
+      if (failed !== undefined && !isQuery(failed.words[0])) continue;
+      recorder.problem({
+        code: "sql-error",
+        message: text.slice("ERROR:".length).trim(),
+        location,
+      });
+    }
+  }
   if (outcome.left !== undefined) {
     if (outcome.left.transaction !== "none") {
       recorder.problem({
@@ -165,10 +182,17 @@ export async function runFileWithPsql(
         next: "end the file with ROLLBACK",
       });
     }
-    for (const problem of options.leaks.problems(outcome.left)) recorder.problem(problem);
+    if (outcome.left.role === "" || outcome.left.ownRole === "") {
+      // Only a setting that the file left behind (a statement_timeout, say) can do that.
+      recorder.problem({
+        code: "setting-leaked",
+        message: "the session was left so that it cannot be examined",
+      });
+    } else {
+      for (const problem of options.leaks.problems(outcome.left)) recorder.problem(problem);
+    }
   }
-  // psql does not tell what it did to the transaction: the text has to.
-  const commit = file.isolated ? undefined : findCommit(file.path, file.text);
+  const commit = file.isolated ? undefined : findCommit(statements);
   if (commit !== undefined && !cutShort) {
     recorder.problem({
       code: "transaction-ended-early",
@@ -181,6 +205,21 @@ export async function runFileWithPsql(
     result: recorder.finish({ interpreter: "psql", cutShort, keepOutput: options.keepOutput }),
     changed: true,
   };
+}
+
+/** Its result may have held a test. */
+function isQuery(firstWord: string): boolean {
+  return /^(select|with|values|execute|table|call|fetch)$/.test(firstWord);
+}
+
+/** The first COMMIT that follows a BEGIN. */
+function findCommit(statements: readonly ListedStatement[]): Location | undefined {
+  const begin = statements.findIndex(({ words }) => /^(begin|start)$/.test(words[0]));
+  if (begin === -1) return undefined;
+  const commit = statements
+    .slice(begin)
+    .find(({ words }) => /^(commit|end)$/.test(words[0]) && words[1] !== "prepared");
+  return commit?.location;
 }
 
 function noticeText(notice: ServerMessage): string {

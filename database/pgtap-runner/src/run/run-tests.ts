@@ -259,7 +259,8 @@ class Run {
         run = await runFileWithPsql(
           file,
           native,
-          { ...this.#settings, database: current.database },
+          this.#settings,
+          current,
           this.#listener(file),
           signal,
           this.#fileOptions(places),
@@ -323,6 +324,7 @@ class Run {
     const cut = result.problems.some(({ code }) => code === "connection-lost");
     if (!cut) return result;
     const problems = result.problems.filter(({ code }) => code !== "connection-lost");
+    if (problems.some(({ code }) => code === "bail-out")) return { ...result, problems };
     if (timedOut) {
       const seconds = (this.#options.timeoutMs ?? 0) / 1000;
       problems.push({ code: "timeout", message: `not done after ${seconds} s`, next: "--timeout" });

@@ -71,10 +71,14 @@ export class LeakFinder {
    */
   async find(session: Session, custom: ReadonlySet<string>): Promise<Problem[]> {
     if (session.status !== "I") await session.rows("ROLLBACK");
+    return this.problems(await readLeftovers(session, await this.settingsToCheck(session, custom)));
+  }
+
+  /** The custom settings of a file, and those that functions of the database set. */
+  async settingsToCheck(session: Session, custom: ReadonlySet<string>): Promise<Set<string>> {
     // Read once: the functions of the schema under test are the same for every file.
     this.#ofFunctions ??= customSettings(await functionSources(session));
-    const left = await readLeftovers(session, new Set([...custom, ...this.#ofFunctions]));
-    return this.problems(left);
+    return new Set([...custom, ...this.#ofFunctions]);
   }
 
   problems(left: Leftovers): Problem[] {

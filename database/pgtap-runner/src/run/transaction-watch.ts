@@ -17,7 +17,7 @@ export class TransactionWatch {
   #open: Location | undefined;
   #ended: Location | undefined;
   #committed: { location: Location; sql: string } | undefined;
-  #testAfterEnd: Location | undefined;
+  #testAfterEnd: { location: Location | undefined } | undefined;
   #outside = false;
   #changed = false;
   #status: TransactionStatus = "I";
@@ -58,7 +58,7 @@ export class TransactionWatch {
 
   /** A test has reported its result. */
   test(location: Location | undefined): void {
-    if (this.#status === "I" && this.#ended !== undefined) this.#testAfterEnd ??= location;
+    if (this.#status === "I" && this.#ended !== undefined) this.#testAfterEnd ??= { location };
   }
 
   /** The file has come to its end by itself. */
@@ -75,7 +75,7 @@ export class TransactionWatch {
       problems.push({
         code: "transaction-ended-early",
         message: `a test ran after the transaction had ended${at(this.#ended)}`,
-        location: this.#testAfterEnd,
+        location: this.#testAfterEnd.location ?? this.#ended,
         next: "move ROLLBACK to the end of the file",
       });
     }

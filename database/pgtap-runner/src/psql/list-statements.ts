@@ -1,9 +1,18 @@
 import { type Location, QueryBuffer } from "./query-buffer.ts";
 import { Scanner } from "./scanner.ts";
+import { openingWords } from "./script.ts";
 import { Source } from "./source.ts";
 
-/** The first COMMIT of a script that follows a BEGIN, found without running it. */
-export function findCommit(path: string, text: string): Location | undefined {
+/** A statement as it stands in a file, without having been run. */
+export interface ListedStatement {
+  /** Its first two words in lower case. */
+  words: readonly [string, string];
+  location: Location;
+  lastLine: number;
+}
+
+/** The statements of a script in their order, whether its conditions take them or not. */
+export function listStatements(path: string, text: string): ListedStatement[] {
   const source = new Source(path, text);
   const buffer = new QueryBuffer();
   const scanner = new Scanner(
@@ -11,7 +20,7 @@ export function findCommit(path: string, text: string): Location | undefined {
     () => true,
     () => undefined,
   );
-  let begun = false;
+  const statements: ListedStatement[] = [];
   for (let line = source.next(); line !== undefined; line = source.next()) {
     if (buffer.length > 0) buffer.appendNewline();
     scanner.feed(line, { file: path, line: source.line, column: 1 });
@@ -21,13 +30,11 @@ export function findCommit(path: string, text: string): Location | undefined {
         continue;
       }
       scanner.statementTaken();
-      const statement = buffer.text.replace(/\/\*[\s\S]*?\*\//g, "").trim();
-      if (/^(begin|start\s+transaction)\b/i.test(statement)) begun = true;
-      const commits = /^(commit|end)\b(?!\s+prepared)/i.test(statement);
-      const location = buffer.locateOffset(0);
+      const { lead, words } = openingWords(buffer.text);
+      const location = buffer.locateOffset(lead.length);
+      if (location !== undefined) statements.push({ words, location, lastLine: source.line });
       buffer.clear();
-      if (begun && commits) return location;
     }
   }
-  return undefined;
+  return statements;
 }

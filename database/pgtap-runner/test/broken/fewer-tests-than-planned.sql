@@ -1,0 +1,5 @@
+BEGIN;
+SELECT plan(3);
+SELECT pass('one');
+SELECT pass('two');
+ROLLBACK;

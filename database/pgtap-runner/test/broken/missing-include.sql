@@ -1,0 +1,6 @@
+BEGIN;
+SELECT plan(1);
+\i no-such-file.sql
+SELECT pass('fine');
+SELECT * FROM finish();
+ROLLBACK;

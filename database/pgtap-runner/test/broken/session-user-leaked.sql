@@ -1,0 +1,6 @@
+BEGIN;
+SELECT plan(1);
+SELECT pass('fine');
+SELECT * FROM finish();
+ROLLBACK;
+SET SESSION AUTHORIZATION pg_monitor;

@@ -1,0 +1,6 @@
+SELECT become('somebody');
+BEGIN;
+SELECT plan(1);
+SELECT pass('fine');
+SELECT * FROM finish();
+ROLLBACK;

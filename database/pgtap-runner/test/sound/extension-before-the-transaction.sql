@@ -1,0 +1,6 @@
+CREATE EXTENSION IF NOT EXISTS pgtap;
+BEGIN;
+SELECT plan(1);
+SELECT pass('one');
+SELECT * FROM finish();
+ROLLBACK;

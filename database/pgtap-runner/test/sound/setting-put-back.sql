@@ -1,0 +1,11 @@
+SET search_path = pg_catalog, public;
+SET ROLE pg_monitor;
+RESET ROLE;
+BEGIN;
+SET LOCAL app.actor = 'somebody';
+SET work_mem = '1MB';
+SELECT plan(1);
+SELECT pass('one');
+SELECT * FROM finish();
+ROLLBACK;
+RESET search_path;

@@ -1,0 +1,6 @@
+/* a comment first */
+START TRANSACTION ISOLATION LEVEL SERIALIZABLE;
+SELECT plan(1);
+SELECT pass('one');
+SELECT * FROM finish();
+ABORT;

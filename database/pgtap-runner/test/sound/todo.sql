@@ -1,0 +1,11 @@
+BEGIN;
+SELECT plan(4);
+SELECT todo('not done yet', 2);
+SELECT fail('one');
+SELECT pass('two, though it is marked');
+SELECT todo_start('nor this');
+SELECT is(1, 2, 'three');
+SELECT todo_end();
+SELECT pass('four # not a directive');
+SELECT * FROM finish();
+ROLLBACK;
