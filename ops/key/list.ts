@@ -4,7 +4,7 @@ import { asOwner } from "../facts/connection.ts";
 import { openStack } from "../open-stack.ts";
 import { table } from "../paint.ts";
 import { optional, textUpTo, toggle } from "../parameters.ts";
-import { timeText } from "../text.ts";
+import { durationText } from "../text.ts";
 import { keyDocument, readKeys } from "./key-row.ts";
 
 export const command = defineCommand({
@@ -29,26 +29,24 @@ export const command = defineCommand({
   },
   render({ keys }, paint) {
     if (keys.length === 0) return "there is no such key\n\nnext: ctm key create --help";
+    const now = Date.now();
     const rows = keys.map((key) => [
-      key.id,
+      key.prefix,
       key.name,
       key.user,
       key.state === "active" ? key.state : paint.dim(key.state),
       key.permissions.join(" "),
       `${key.rate_limit_hour ?? "default"} / ${key.rate_limit_day ?? "default"}`,
-      key.expires_at === null ? "never" : timeText(key.expires_at),
-      key.last_used_at === null ? "never" : timeText(key.last_used_at),
+      key.expires_at === null ? "never" : expiryText(Date.parse(key.expires_at) - now),
+      key.last_used_at === null
+        ? "never"
+        : `${durationText(now - Date.parse(key.last_used_at))} ago`,
     ]);
-    const heading = [
-      "ID",
-      "NAME",
-      "USER",
-      "STATE",
-      "MAY",
-      "PER HOUR / DAY",
-      "EXPIRES",
-      "LAST USED",
-    ];
-    return `${table([heading, ...rows], paint)}\n\nnext: ctm key rotate ID, or ctm key revoke ID`;
+    const heading = ["KEY", "NAME", "USER", "STATE", "MAY", "PER HOUR / DAY", "EXPIRES", "USED"];
+    return `${table([heading, ...rows], paint)}\n\nnext: ctm key rotate KEY, or ctm key revoke KEY`;
   },
 });
+
+function expiryText(msLeft: number): string {
+  return msLeft > 0 ? `in ${durationText(msLeft)}` : `${durationText(-msLeft)} ago`;
+}

@@ -79,6 +79,12 @@ test("a healthy stack has no problem", () => {
   expect(judge(descriptor, healthy(), now)).toEqual([]);
 });
 
+test("a replica that streams has not replayed the switch of timelines yet", () => {
+  const probes = healthy();
+  member(1, { timeline: 2 })(probes);
+  expect(judge(descriptor, probes, now)).toEqual([]);
+});
+
 type Change = (probes: Probes) => void;
 
 /** Changes one field of what a part said. */
@@ -130,9 +136,9 @@ test.each<[string, Change, string]>([
     "member-not-streaming: node-2 is running and does not stream from node-1 -> ctm logs node-2",
   ],
   [
-    "a replica is on an old timeline",
-    member(1, { timeline: 2 }),
-    "member-on-other-timeline: node-2 is on timeline 2, its leader node-1 on 3 -> ctm logs node-2",
+    "a replica is left on an old timeline",
+    member(1, { state: "running", timeline: 2 }),
+    "member-not-streaming: node-2 is running and does not stream from node-1; it is on timeline 2, node-1 on 3 -> ctm logs node-2",
   ],
   [
     "the leader starts",

@@ -98,18 +98,16 @@ function judgeCluster(descriptor: Descriptor, { cluster, services }: Probes): Pr
         problems.push(problem("leader-not-running", `${name} leads and is ${state}`, logs));
       }
     } else if (state !== "streaming" && leader !== null) {
+      // A replica that streams follows its leader, though it may report the old timeline until it
+      // has replayed the switch.
+      const behind =
+        timeline === null || leaderTimeline === null || timeline === leaderTimeline
+          ? ""
+          : `; it is on timeline ${timeline}, ${leader} on ${leaderTimeline}`;
       problems.push(
         problem(
           "member-not-streaming",
-          `${name} is ${state} and does not stream from ${leader}`,
-          logs,
-        ),
-      );
-    } else if (timeline !== null && leaderTimeline !== null && timeline !== leaderTimeline) {
-      problems.push(
-        problem(
-          "member-on-other-timeline",
-          `${name} is on timeline ${timeline}, its leader ${leader} on ${leaderTimeline}`,
+          `${name} is ${state} and does not stream from ${leader}${behind}`,
           logs,
         ),
       );
