@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
-import { describeApi } from "./src/describe-api.ts";
+import { describeApi } from "./describe-api.ts";
 
-test("openapi.json is what the routes say (node api/write-openapi.ts writes it anew)", async () => {
+test("openapi.json is what the routes say (node api/describe-api.ts writes it anew)", async () => {
   const stored: unknown = JSON.parse(
     await readFile(new URL("openapi.json", import.meta.url), "utf8"),
   );

@@ -132,6 +132,7 @@ describe("the process", () => {
         ? true
         : undefined,
     );
+    const began = performance.now();
     service.child.kill("SIGTERM");
     service.child.kill("SIGTERM");
     await waitFor("new connections to be refused", 5000, async () =>
@@ -139,6 +140,8 @@ describe("the process", () => {
     );
     expect(await slow).toMatchObject({ status: 200 });
     expect(await service.ended).toBe(0);
+    // The client would have kept its connection open: the server does not wait for that.
+    expect(performance.now() - began).toBeLessThan(5000);
   });
 
   test("ends within ten seconds whatever is under way", async () => {

@@ -1,5 +1,5 @@
 /** Every code that a client can meet, with its HTTP status. */
-export const errorStatus = {
+const errorStatus = {
   VALIDATION_ERROR: 400,
   QUERY_NOT_ALLOWED: 400,
   QUERY_EXECUTION_ERROR: 400,

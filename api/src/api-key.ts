@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import type { Pool } from "pg";
 import { keysByPrefix, type KeyRow } from "./queries/keys.ts";
 
-export const permissions = ["read:tasks", "write:tasks", "read:metrics", "admin"] as const;
+const permissions = ["read:tasks", "write:tasks", "read:metrics", "admin"] as const;
 export type Permission = (typeof permissions)[number];
 
 /** A key as the API works with it; neither the key nor its hash is kept. */
@@ -23,7 +23,7 @@ const defaultPerHour = 1000;
 const defaultPerDay = 10_000;
 
 /** Longest time for which a key that was revoked or changed is still served as it was. */
-export const keyCacheMs = 10_000;
+const keyCacheMs = 10_000;
 const keyCacheEntries = 10_000;
 
 const keyShape = /^ctm_[0-9a-f]{64}$/;

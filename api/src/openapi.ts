@@ -36,10 +36,11 @@ export function openApiDocument(routes: readonly RouteOptions[]): object {
 }
 
 function operation(route: RouteOptions): Json {
-  const { summary, querystring, params, body, response } = route.schema ?? {};
+  const { operationId, summary, querystring, params, body, response } = route.schema ?? {};
   const access = route.config?.access ?? "any key";
   const parameters = [...parametersOf(params, "path"), ...parametersOf(querystring, "query")];
   return {
+    operationId,
     summary,
     description: access === "any key" ? "For any key." : `Needs the permission ${access}.`,
     ...(parameters.length === 0 ? {} : { parameters }),

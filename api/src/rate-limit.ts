@@ -10,6 +10,12 @@ export interface Allowance {
   resetAt: Date;
 }
 
+export interface Decision {
+  allowance: Allowance;
+  /** RATE_LIMIT_EXCEEDED, where the request may not be made. */
+  refusal?: ApiError;
+}
+
 export interface Budget {
   /** Uses are counted for each key and scope. */
   scope: "requests" | "query";
@@ -44,29 +50,37 @@ const refusalMemoryEntries = 10_000;
  */
 export class RateLimiter {
   readonly #pool: Pool;
-  readonly #refused = new Map<string, { error: ApiError; until: number }>();
+  readonly #refused = new Map<string, { decision: Decision; until: number }>();
 
   constructor(pool: Pool) {
     this.#pool = pool;
   }
 
-  /** Takes one use, or throws RATE_LIMIT_EXCEEDED; a refused request uses nothing up. */
-  async take(apiKeyId: string, budget: Budget): Promise<Allowance> {
+  /** Takes one use where there is one left; a refused request uses nothing up. */
+  async take(apiKeyId: string, budget: Budget): Promise<Decision> {
     const name = `${apiKeyId} ${budget.scope} ${budget.short.limit} ${budget.long.limit}`;
     const refused = this.#refused.get(name);
-    if (refused !== undefined && refused.until > Date.now()) throw refused.error;
-    const taken = await takeOne(this.#pool, apiKeyId, budget);
-    if (taken !== undefined) {
-      if (refused !== undefined) this.#refused.delete(name);
-      return tightest(budget, taken).allowance;
+    if (refused !== undefined) {
+      if (refused.until > Date.now()) return refused.decision;
+      this.#refused.delete(name);
     }
-    const { allowance, window, waitSeconds } = tightest(
-      budget,
-      await readUse(this.#pool, apiKeyId, budget),
-    );
-    const error = new ApiError(
+    const taken = await takeOne(this.#pool, apiKeyId, budget);
+    if (taken !== undefined) return { allowance: tightest(budget, taken).allowance };
+    const decision = refuse(budget, await readUse(this.#pool, apiKeyId, budget));
+    if (this.#refused.size >= refusalMemoryEntries) this.#refused.clear();
+    this.#refused.set(name, { decision, until: Date.now() + refusalMemoryMs });
+    return decision;
+  }
+}
+
+function refuse(budget: Budget, use: UseRow): Decision {
+  const { allowance, window, waitSeconds } = tightest(budget, use);
+  const what = budget.scope === "query" ? "queries" : "requests";
+  return {
+    allowance,
+    refusal: new ApiError(
       "RATE_LIMIT_EXCEEDED",
-      `This API key may make ${window.limit} ${budget.scope === "query" ? "queries" : "requests"} in ${period(window.seconds)}.`,
+      `This API key may make ${window.limit} ${what} in ${period(window.seconds)}.`,
       {
         details: {
           limit: allowance.limit,
@@ -76,11 +90,8 @@ export class RateLimiter {
         },
         retryAfterSeconds: waitSeconds,
       },
-    );
-    if (this.#refused.size >= refusalMemoryEntries) this.#refused.clear();
-    this.#refused.set(name, { error, until: Date.now() + refusalMemoryMs });
-    throw error;
-  }
+    ),
+  };
 }
 
 /** The window that is nearest to its limit: what it leaves, and how long until one more fits. */

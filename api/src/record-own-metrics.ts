@@ -26,7 +26,10 @@ export function recordOwnMetrics(
 }
 
 /** What happened since the last call, as rows of system_metrics. */
-export function ownMetrics({ measurements, pools }: Services): SystemMetric[] {
+export function ownMetrics({
+  measurements,
+  pools,
+}: Pick<Services, "measurements" | "pools">): SystemMetric[] {
   const { requests, errors, seconds } = measurements.takeInterval();
   const process = { process_id: String(globalThis.process.pid) };
   const metric = (

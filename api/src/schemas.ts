@@ -57,7 +57,7 @@ const taskProperties = {
   metadata: json,
 };
 
-export const errorSchema = {
+const errorSchema = {
   $id: "Error",
   ...object({
     error: { type: "string", description: "What is wrong, in one sentence." },
@@ -67,9 +67,9 @@ export const errorSchema = {
   }),
 } as const;
 
-export const taskSchema = { $id: "Task", ...object(taskProperties) } as const;
+const taskSchema = { $id: "Task", ...object(taskProperties) } as const;
 
-export const taskDetailsSchema = {
+const taskDetailsSchema = {
   $id: "TaskDetails",
   ...object({
     ...taskProperties,
@@ -140,7 +140,7 @@ export const taskDetailsSchema = {
   }),
 } as const;
 
-export const paginationSchema = {
+const paginationSchema = {
   $id: "Pagination",
   ...object({
     page: integer,
@@ -160,14 +160,14 @@ const poolSchema = object({
   max: integer,
 });
 
-export const poolsSchema = {
+const poolsSchema = {
   $id: "Pools",
   type: "object",
   description: "Connections of each pool: open, idle, and callers that wait for one.",
   additionalProperties: poolSchema,
 } as const;
 
-export const healthSchema = {
+const healthSchema = {
   $id: "Health",
   type: "object",
   properties: {

@@ -116,7 +116,10 @@ export function createServer(services: Services, observers: Observers): FastifyI
     observers.onKeyUse(key.id);
     checkAddress(key, clientAddress(request));
     checkEndpoint(key, request.method, documentedPath(request.routeOptions.url));
-    request.allowance = await services.limiter.take(key.id, requestBudget(key.perHour, key.perDay));
+    const limits = requestBudget(key.perHour, key.perDay);
+    const { allowance, refusal } = await services.limiter.take(key.id, limits);
+    request.allowance = allowance;
+    if (refusal !== undefined) throw refusal;
     checkPermission(key, access);
   });
 
@@ -191,7 +194,7 @@ export function createServer(services: Services, observers: Observers): FastifyI
 }
 
 /** JSON lines on standard output; never headers, bodies or query strings. */
-export function loggerOptions(level: string): object {
+function loggerOptions(level: string): object {
   return {
     level,
     base: { service: "ctm-api" },

@@ -26,8 +26,9 @@ declare module "fastify" {
     access?: Access;
   }
   interface FastifySchema {
-    /** What the route does, for openapi.json. */
+    /** What the route does, and its name in generated clients; for openapi.json. */
     summary?: string;
+    operationId?: string;
   }
   interface FastifyRequest {
     /** The key that passed every check; null before that, and where no route matched. */

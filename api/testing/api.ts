@@ -19,7 +19,7 @@ export interface TestApi {
   stop(): Promise<void>;
 }
 
-export interface KeyOptions {
+interface KeyOptions {
   user?: string;
   permissions?: readonly string[];
   perHour?: number;

@@ -16,6 +16,7 @@ export function changeTaskStatus(app: FastifyInstance, { pools, settings }: Serv
     url: "/api/database/tasks/:id/status",
     config: { access: "write:tasks" },
     schema: {
+      operationId: "changeTaskStatus",
       summary: "Changes a task's status, and adds a status_change context that records it",
       params: { type: "object", properties: { id: uuid }, required: ["id"] },
       body: {

@@ -15,6 +15,7 @@ export function createTask(app: FastifyInstance, { pools, settings }: Services):
     url: "/api/database/tasks",
     config: { access: "write:tasks" },
     schema: {
+      operationId: "createTask",
       summary: "Creates a task, and a requirement context that records what was asked for",
       body: {
         type: "object",

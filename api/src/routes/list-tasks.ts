@@ -19,6 +19,7 @@ export function listTasks(app: FastifyInstance, { pools, settings }: Services): 
     url: "/api/database/tasks",
     config: { access: "read:tasks" },
     schema: {
+      operationId: "listTasks",
       summary: "Lists tasks",
       querystring: {
         type: "object",

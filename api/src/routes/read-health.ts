@@ -12,6 +12,7 @@ export function readHealth(app: FastifyInstance, { pools }: Services): void {
     url: "/api/database/health",
     config: { access: "any key" },
     schema: {
+      operationId: "readHealth",
       summary: "Tells whether the service and its database work",
       response: {
         ...refusals,

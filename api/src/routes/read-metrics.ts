@@ -11,6 +11,7 @@ export function readMetrics(app: FastifyInstance, { pools, settings }: Services)
     url: "/api/database/metrics",
     config: { access: "read:metrics" },
     schema: {
+      operationId: "readMetrics",
       summary: "Reads pool statistics and the system metrics of the last hour",
       response: {
         200: {

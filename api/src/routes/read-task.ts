@@ -11,6 +11,7 @@ export function readTask(app: FastifyInstance, { pools, settings }: Services): v
     url: "/api/database/tasks/:id",
     config: { access: "read:tasks" },
     schema: {
+      operationId: "readTask",
       summary: "Reads a task with its contexts, deployment scripts, errors and dependencies",
       params: { type: "object", properties: { id: uuid }, required: ["id"] },
       response: {

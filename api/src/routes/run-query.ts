@@ -22,6 +22,7 @@ export function runQuery(app: FastifyInstance, { pools, settings, limiter }: Ser
     config: { access: "admin" },
     handlerTimeout: databaseDeadlines.adminStatement + graceMs,
     schema: {
+      operationId: "runQuery",
       summary: "Runs one reading SQL statement; 10 a minute, 30 s, 1,000 rows, 8 MiB",
       body: {
         type: "object",
@@ -73,7 +74,8 @@ export function runQuery(app: FastifyInstance, { pools, settings, limiter }: Ser
     handler: async (request) => {
       const { sql, params = [], pool } = request.body;
       const context = contextOf(request, settings);
-      await limiter.take(context.apiKeyId, queryBudget);
+      const { refusal } = await limiter.take(context.apiKeyId, queryBudget);
+      if (refusal !== undefined) throw refusal;
       return await runAdminQuery(
         pools.query[pool],
         { ...context, statementMs: databaseDeadlines.adminStatement },

@@ -1,11 +1,13 @@
+import { writeFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
 import type { RouteOptions } from "fastify";
-import { KeyDirectory } from "./api-key.ts";
-import { parseConfiguration } from "./config.ts";
-import { Measurements } from "./measurements.ts";
-import { openApiDocument } from "./openapi.ts";
-import { openPools } from "./pools.ts";
-import { RateLimiter } from "./rate-limit.ts";
-import { createServer } from "./server.ts";
+import { KeyDirectory } from "./src/api-key.ts";
+import { parseConfiguration } from "./src/config.ts";
+import { Measurements } from "./src/measurements.ts";
+import { openApiDocument } from "./src/openapi.ts";
+import { openPools } from "./src/pools.ts";
+import { RateLimiter } from "./src/rate-limit.ts";
+import { createServer } from "./src/server.ts";
 
 /** The OpenAPI document of the real server, which is made for this but never connects anywhere. */
 export async function describeApi(): Promise<object> {
@@ -43,4 +45,11 @@ export async function describeApi(): Promise<object> {
   await server.ready();
   await server.close();
   return openApiDocument(routes);
+}
+
+// Run by itself it writes openapi.json anew: node api/describe-api.ts && npx oxfmt api/openapi.json
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const path = fileURLToPath(new URL("openapi.json", import.meta.url));
+  await writeFile(path, `${JSON.stringify(await describeApi(), null, 2)}\n`);
+  process.stdout.write(`${path}\n`);
 }
