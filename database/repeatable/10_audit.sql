@@ -1,4 +1,7 @@
 -- The audit log: how a change is recorded, sealed and verified (docs/decisions/0021).
+--
+-- The functions without a search_path of their own are called by those that pin it, for each audited
+-- statement, where every setting costs.
 
 -- First key of the advisory locks of the audit log: the letters "audi".
 CREATE OR REPLACE FUNCTION audit_lock_class() RETURNS integer
@@ -8,8 +11,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 1635083369 $$;
 -- this hour: an hour is sealed only when nobody does any more. The clock is read after the mark, for
 -- a row's time must not lie in an hour that was sealed while its writer waited.
 CREATE OR REPLACE FUNCTION audit_moment() RETURNS timestamptz
-LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     hour integer;
     moment timestamptz;
@@ -27,8 +29,7 @@ $$;
 -- The client's address as the API gives it, else that of the connection. A malformed one must not
 -- keep a change from being made.
 CREATE OR REPLACE FUNCTION audit_client_address() RETURNS inet
-LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE plpgsql STABLE AS $$
 DECLARE
     given CONSTANT text := nullif(current_setting('app.client_address', true), '');
 BEGIN
@@ -46,8 +47,7 @@ $$;
 CREATE OR REPLACE FUNCTION audit_circumstances(
     OUT user_id varchar, OUT session_id varchar, OUT ip_address inet, OUT user_agent text,
     OUT "timestamp" timestamptz, OUT metadata jsonb)
-LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
     user_id := left(coalesce(nullif(current_setting('app.current_user_id', true), ''), session_user), 255);
     session_id := left(nullif(current_setting('app.session_id', true), ''), 255);

@@ -75,7 +75,8 @@ DECLARE
     content jsonb;
 BEGIN
     BEGIN
-        content := pgp_sym_decrypt(dearmor(p_ciphertext), p_encryption_key)::jsonb;
+        -- No key at all would decrypt to null.
+        content := pgp_sym_decrypt(dearmor(p_ciphertext), coalesce(p_encryption_key, ''))::jsonb;
     -- Of its own words none is passed on: they may contain what was decrypted.
     EXCEPTION WHEN OTHERS THEN
         RAISE EXCEPTION 'setting % cannot be decrypted with this key', quote_literal(p_setting_key)

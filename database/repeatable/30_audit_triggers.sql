@@ -14,7 +14,7 @@ SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
     entity CONSTANT text := TG_ARGV[0];
     secret_columns CONSTANT text[] := coalesce(TG_ARGV[1], '{}');
-    quiet_columns CONSTANT text[] := coalesce(TG_ARGV[2], '{}') || '{updated_at}'::text[];
+    quiet_columns CONSTANT text[] := coalesce(TG_ARGV[2], '{}')::text[] || '{updated_at}';
     -- A setting's value is secret when the setting says so, before or after.
     depends CONSTANT boolean := TG_TABLE_NAME = 'configuration_settings';
 BEGIN
