@@ -50,7 +50,7 @@ export interface Context {
   confirm(plan: string): Promise<void>;
 }
 
-export interface Example {
+interface Example {
   run: string;
   does: string;
 }

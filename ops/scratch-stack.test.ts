@@ -261,7 +261,7 @@ describe("backup", () => {
     const { backup } = stack.descriptor;
     // pgBackRest's lock is a lock on this file (common/lock.c).
     const lock = join(stack.home, "run/local/lock", `${backup.stanza}-backup.lock`);
-    const holder = spawn("flock", ["--no-fork", lock, "sleep", "60"], { stdio: "ignore" });
+    const holder = spawn("/usr/bin/flock", ["--no-fork", lock, "sleep", "60"], { stdio: "ignore" });
     try {
       await waitFor("the lock to be held", 10_000, async () => {
         const { code } = await run("flock", ["--nonblock", lock, "true"], { accept: [0, 1] });

@@ -1,8 +1,8 @@
-import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:https";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { run } from "#system";
 import { fakeDescriptor } from "../testing/fake-descriptor.ts";
 import { readCluster } from "./cluster.ts";
 
@@ -15,11 +15,11 @@ let folder: string;
 let authority: string;
 
 /** A certificate for 127.0.0.1 that signs itself; OpenSSL is there wherever PostgreSQL is. */
-function makeCertificate(name: string): { key: string; certificate: string } {
+async function makeCertificate(name: string): Promise<{ key: string; certificate: string }> {
   const files = { key: join(folder, `${name}.key`), certificate: join(folder, `${name}.crt`) };
   const options = `req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=${name} -addext subjectAltName=IP:127.0.0.1`;
   const args = [...options.split(" "), "-keyout", files.key, "-out", files.certificate];
-  execFileSync("openssl", args, { stdio: "ignore" });
+  await run("openssl", args);
   return {
     key: readFileSync(files.key, "utf8"),
     certificate: readFileSync(files.certificate, "utf8"),
@@ -28,7 +28,7 @@ function makeCertificate(name: string): { key: string; certificate: string } {
 
 beforeAll(async () => {
   folder = mkdtempSync("/tmp/ctm-cluster-");
-  const { key, certificate } = makeCertificate("patroni");
+  const { key, certificate } = await makeCertificate("patroni");
   authority = certificate;
   for (const [index, member] of descriptor.postgres.members.entries()) {
     const server = createServer({ key, cert: certificate }, (request, response) => {
@@ -125,7 +125,7 @@ test("a member that never answers costs its deadline, and the other one tells wh
 test("a server that the stack's CA did not sign is not believed", async () => {
   answers[0] = { "/patroni": leader, "/cluster": shared };
   answers[1] = answers[0];
-  const other = makeCertificate("other").certificate;
+  const other = (await makeCertificate("other")).certificate;
   const facts = await readCluster(descriptor, other, { timeoutMs: 2_000 });
   expect(facts.leader).toBeNull();
   expect(facts.members.map(({ unreachable }) => unreachable)).toEqual([
