@@ -3,6 +3,7 @@ import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { CtmError, run } from "#system";
 import type { Artifact, Build } from "./artifacts.ts";
+import { elapsedSince, progressIntervalMs } from "./elapsed.ts";
 
 const buildDeadlineMs = 60 * 60_000;
 
@@ -59,9 +60,8 @@ export async function buildInto(
   ];
   const started = Date.now();
   const progress = setInterval(() => {
-    const seconds = Math.round((Date.now() - started) / 1000);
-    report(`building ${artifact.title}: ${seconds} s so far, usually ${build.usually}`);
-  }, 20_000);
+    report(`building ${artifact.title}: ${elapsedSince(started)} so far, usually ${build.usually}`);
+  }, progressIntervalMs);
   try {
     // With us dies the build: an orphan would take memory beside the next attempt.
     await run(

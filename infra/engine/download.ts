@@ -6,6 +6,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { CtmError, messageOf, run, systemErrorCode } from "#system";
 import type { Artifact } from "./artifacts.ts";
+import { elapsedSince, progressIntervalMs } from "./elapsed.ts";
 
 /** Where Pulumi publishes the CLI (`sdk/`) and its plugins (`plugins/`). */
 export const officialDownloads = "https://get.pulumi.com/releases";
@@ -79,8 +80,8 @@ export class Downloads {
     let bytes = 0;
     const progress = setInterval(() => {
       const megabytes = Math.round(bytes / 1_000_000);
-      this.#report(`downloading ${title}: ${megabytes} MB in ${secondsSince(started)} s so far`);
-    }, 20_000);
+      this.#report(`downloading ${title}: ${megabytes} MB in ${elapsedSince(started)} so far`);
+    }, progressIntervalMs);
     try {
       const response = await this.#request(path, stalled.signal);
       if (response.body === null) throw new DownloadUnavailable(`${url} is empty`);
@@ -135,10 +136,6 @@ export class Downloads {
     this.#unavailable = `${this.#base} ${reason}`;
     return new DownloadUnavailable(`${this.#base}/${path} ${reason}`, { cause: error });
   }
-}
-
-function secondsSince(started: number): number {
-  return Math.round((Date.now() - started) / 1000);
 }
 
 /** fetch() only says "fetch failed"; the reason is its cause. */

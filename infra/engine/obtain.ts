@@ -5,6 +5,7 @@ import { run } from "#system";
 import { takeLock } from "../../bin/lock.js";
 import type { Artifact } from "./artifacts.ts";
 import { buildInto, isExecutable } from "./build.ts";
+import { elapsedSince } from "./elapsed.ts";
 import { onDisk } from "./disk-errors.ts";
 import { type Downloads, DownloadUnavailable } from "./download.ts";
 
@@ -76,7 +77,7 @@ async function fill(artifact: Artifact, parent: string, options: ObtainOptions):
     const target = join(options.caches[0], made.folder);
     await rm(target, { recursive: true, force: true });
     await rename(partial, target);
-    report(`${made.how} ${artifact.title} in ${Math.round((Date.now() - started) / 1000)} s`);
+    report(`${made.how} ${artifact.title} in ${elapsedSince(started)}`);
     return target;
   } finally {
     await rm(partial, { recursive: true, force: true });
