@@ -3,10 +3,14 @@ import { connected } from "./connection.ts";
 
 /** What the leader says of its WAL archiving. */
 export interface ArchiverFacts {
-  /** Name of the newest archived WAL segment; null before the first one. */
-  newestWal: string | null;
-  /** When that segment was complete: what was committed before is in the archive. */
-  completeAt: Date | null;
+  /**
+   * The segment that was archived last; null before the first one. Not always the newest: after a
+   * crash, old segments whose status was lost are archived again.
+   */
+  lastWal: string | null;
+  lastArchivedAt: Date | null;
+  /** When each segment was complete, of those that are archived and still known to the server. */
+  completed: ReadonlyMap<string, Date>;
   /** The last attempt failed. */
   failing: boolean;
   failedWal: string | null;
@@ -56,33 +60,34 @@ export async function readArchiver(
 ): Promise<ArchiverFacts> {
   return await connected(bounded(config, timeoutMs), async (client) => {
     // A segment's .done file is its .ready file renamed, so its time is when the segment was
-    // complete. It is removed with the segment: then the time of archiving is the nearest known.
+    // complete. It goes when the segment does.
     const { rows } = await client.query<{
-      newest: string | null;
-      complete_at: Date | null;
+      last: string | null;
+      last_at: Date | null;
       failed: string | null;
       failed_at: Date | null;
       failing: boolean;
       waiting: number;
       waiting_since: Date | null;
+      completed: { name: string; at: string }[] | null;
     }>(
       `WITH files AS (SELECT name, modification FROM pg_ls_archive_statusdir())
-       SELECT last_archived_wal AS newest,
-              coalesce((SELECT modification FROM files WHERE name = last_archived_wal || '.done'),
-                       last_archived_time) AS complete_at,
+       SELECT last_archived_wal AS last, last_archived_time AS last_at,
               last_failed_wal AS failed, last_failed_time AS failed_at,
               last_failed_time IS NOT NULL AND
                 last_failed_time > coalesce(last_archived_time, '-infinity') AS failing,
               (SELECT count(*)::integer FROM files WHERE name LIKE '%.ready') AS waiting,
-              (SELECT min(modification) FROM files WHERE name LIKE '%.ready') AS waiting_since
+              (SELECT min(modification) FROM files WHERE name LIKE '%.ready') AS waiting_since,
+              (SELECT json_agg(json_build_object('name', left(name, 24), 'at', modification))
+                 FROM files WHERE name ~ '^[0-9A-F]{24}[.]done$') AS completed
          FROM pg_stat_archiver`,
     );
     const [row] = rows;
     if (row === undefined) throw new Error("pg_stat_archiver is empty");
-    const newestWal = segmentOf(row.newest);
     return {
-      newestWal,
-      completeAt: newestWal === null ? null : row.complete_at,
+      lastWal: segmentOf(row.last),
+      lastArchivedAt: row.last_at,
+      completed: new Map((row.completed ?? []).map(({ name, at }) => [name, new Date(at)])),
       failing: row.failing,
       failedWal: row.failed,
       failedAt: row.failed_at,

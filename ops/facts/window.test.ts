@@ -27,10 +27,11 @@ function repository(newestWal: string | null, ...stops: number[]): RepositoryFac
   };
 }
 
-function archiver(newestWal: string | null, completeMinute: number | null): ArchiverFacts {
+function archiver(lastWal: string | null, completed: Record<string, number>): ArchiverFacts {
   return {
-    newestWal,
-    completeAt: completeMinute === null ? null : at(completeMinute),
+    lastWal,
+    lastArchivedAt: lastWal === null ? null : at(20),
+    completed: new Map(Object.entries(completed).map(([name, minute]) => [name, at(minute)])),
     failing: false,
     failedWal: null,
     failedAt: null,
@@ -44,12 +45,16 @@ const six = "000000010000000000000006";
 const other = "000000020000000000000005";
 
 test.each([
-  ["no backup, no window", archiver(five, 9), repository(five), null, null],
-  ["from the first backup to the archive's end", archiver(five, 9), repository(five, 1, 4), 1, 9],
-  ["a new leader has archived nothing yet", archiver(null, null), repository(five, 1, 4), 1, 4],
-  ["the newest backup ended after the segment", archiver(five, 3), repository(five, 1, 4), 1, 4],
-  ["the repository lacks what was archived", archiver(six, 9), repository(five, 1, 4), 1, null],
-  ["the repository lacks a timeline", archiver(other, 9), repository(six, 1), 1, null],
+  ["no backup, no window", archiver(five, { [five]: 9 }), repository(five), null, null],
+  ["to the end of the archive", archiver(five, { [five]: 9 }), repository(five, 1, 4), 1, 9],
+  ["a new leader has archived nothing yet", archiver(null, {}), repository(five, 1, 4), 1, 4],
+  ["the newest backup is newer", archiver(five, { [five]: 3 }), repository(five, 1, 4), 1, 4],
+  ["the server forgot the segment", archiver(five, {}), repository(five, 1, 4), 1, 20],
+  // After a crash an old segment was archived again, and is the last one.
+  ["an old one was archived last", archiver(five, { [six]: 9 }), repository(six, 1, 4), 1, 9],
+  ["an old one last, the newest forgotten", archiver(five, {}), repository(six, 1, 4), 1, 4],
+  ["the repository lacks what was archived", archiver(six, {}), repository(five, 1, 4), 1, null],
+  ["the repository lacks a timeline", archiver(other, {}), repository(six, 1), 1, null],
   ["the leader does not answer", null, repository(five, 1, 4), 1, null],
 ])("%s", (_, leader, held, from, to) => {
   expect(recoverableWindow(leader, held)).toEqual({

@@ -18,9 +18,19 @@ export function recoverableWindow(
   if (newest === null || archiver === null || isBehind(archiver, repository)) {
     return { from, to: null };
   }
-  // A new leader has archived nothing yet; each backup is whole in itself.
-  const { completeAt } = archiver;
-  return { from, to: completeAt !== null && completeAt > newest ? completeAt : newest };
+  const end = completedAt(archiver, repository?.repositories ?? []);
+  // Where the archive's end has no known time, a backup does: each is whole in itself.
+  return { from, to: end !== undefined && end > newest ? end : newest };
+}
+
+/** When the newest segment that every repository holds was complete: commits until then are there. */
+function completedAt(
+  { completed, lastWal, lastArchivedAt }: ArchiverFacts,
+  repositories: RepositoryFacts["repositories"],
+): Date | undefined {
+  const [held] = repositories.map(({ newestWal }) => newestWal ?? "").toSorted();
+  if (held === undefined || held === "") return undefined;
+  return completed.get(held) ?? (held === lastWal ? (lastArchivedAt ?? undefined) : undefined);
 }
 
 /** The server calls a segment archived that some repository has not. */
@@ -28,7 +38,7 @@ export function isBehind(
   archiver: ArchiverFacts | null,
   repository: RepositoryFacts | null,
 ): boolean {
-  const archived = archiver?.newestWal ?? null;
+  const archived = archiver?.lastWal ?? null;
   if (archived === null || repository === null) return false;
   return repository.repositories.some(
     ({ newestWal }) => newestWal === null || newestWal < archived,

@@ -56,7 +56,7 @@ export const statusDocument = z.strictObject({
       .nullable(),
     archive: z
       .strictObject({
-        newest_wal: z.string().nullable(),
+        last_wal: z.string().nullable(),
         failing: z.boolean(),
         waiting_segments: z.int(),
       })

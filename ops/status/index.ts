@@ -92,7 +92,7 @@ export function describe({ descriptor }: Stack, probes: Probes, now: Date): Stat
         archiver.facts === null
           ? null
           : {
-              newest_wal: archiver.facts.newestWal,
+              last_wal: archiver.facts.lastWal,
               failing: archiver.facts.failing,
               waiting_segments: archiver.facts.waiting,
             },

@@ -34,8 +34,9 @@ function healthy(): Probes {
     rw: good({ address: "127.0.0.1", port: 5501, inRecovery: false }),
     ro: good({ address: "127.0.0.1", port: 5502, inRecovery: true }),
     archiver: good({
-      newestWal: "0000000300000000000000A1",
-      completeAt: new Date("2026-11-24T11:59:00Z"),
+      lastWal: "0000000300000000000000A1",
+      lastArchivedAt: new Date("2026-11-24T11:59:02Z"),
+      completed: new Map([["0000000300000000000000A1", new Date("2026-11-24T11:59:00Z")]]),
       failing: false,
       failedWal: null,
       failedAt: null,
@@ -182,7 +183,7 @@ test.each<[string, Change, string]>([
   ],
   [
     "the repository lacks what was archived",
-    set("archiver", { newestWal: "0000000300000000000000A4" }),
+    set("archiver", { lastWal: "0000000300000000000000A4" }),
     "wal-missing: the server archived 0000000300000000000000A4, the repository's newest segment is 0000000300000000000000A1 -> ctm backup full",
   ],
   [
@@ -323,7 +324,7 @@ next: ctm psql`);
 
 test("what the repository lacks is not called recoverable", () => {
   const probes = healthy();
-  set("archiver", { newestWal: "0000000300000000000000A4" })(probes);
+  set("archiver", { lastWal: "0000000300000000000000A4" })(probes);
   expect(describe(fakeStack, probes, now).backup.recoverable_to).toBeNull();
 });
 

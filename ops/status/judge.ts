@@ -149,7 +149,7 @@ function judgeArchive({ archiver, repository, rw, cluster }: Probes, now: Date):
     if (rw.facts === null) return [];
     return failed("archiving-unknown", "the archiver cannot be asked", archiver, "ctm doctor");
   }
-  const { failing, failedWal, failedAt, waiting, waitingSince, newestWal } = archiver.facts;
+  const { failing, failedWal, failedAt, waiting, waitingSince, lastWal } = archiver.facts;
   const problems: Problem[] = [];
   if (failing) {
     problems.push(
@@ -178,7 +178,7 @@ function judgeArchive({ archiver, repository, rw, cluster }: Probes, now: Date):
     problems.push(
       problem(
         "wal-missing",
-        `the server archived ${newestWal}, the repository's newest segment is ${newest}`,
+        `the server archived ${lastWal}, the repository's newest segment is ${newest}`,
         "ctm backup full",
       ),
     );

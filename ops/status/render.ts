@@ -75,7 +75,7 @@ function parts(status: StatusDocument, paint: Paint): [string, string][] {
       "archive",
       backup.archive === null
         ? unknown
-        : `newest segment ${backup.archive.newest_wal ?? "none"}, ${backup.archive.waiting_segments === 0 ? "nothing waits" : countText(backup.archive.waiting_segments, "segment waits", "segments wait")}${backup.archive.failing ? paint.bad(", the last attempt failed") : ""}`,
+        : `newest segment ${newestHeld(backup)}, ${backup.archive.waiting_segments === 0 ? "nothing waits" : countText(backup.archive.waiting_segments, "segment waits", "segments wait")}${backup.archive.failing ? paint.bad(", the last attempt failed") : ""}`,
     ],
     [
       "drill",
@@ -92,6 +92,12 @@ function parts(status: StatusDocument, paint: Paint): [string, string][] {
           : paint.bad(status.alerts.firing.map(({ name }) => name).join(", ")),
     ],
   ];
+}
+
+/** The newest segment that is in every repository. */
+function newestHeld({ repositories }: StatusDocument["backup"]): string {
+  if (repositories === null) return "unknown";
+  return repositories.map(({ newest_wal }) => newest_wal ?? "none").toSorted()[0] ?? "none";
 }
 
 function pools({ api }: StatusDocument, paint: Paint): string {
