@@ -2,7 +2,6 @@ import type { RunRequest } from "@pulumi/pulumi/proto/language_pb.js";
 import { type ChildProcess, spawn } from "node:child_process";
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
 
 /** How a run of the program ended: well, with an error, or with errors the user has seen. */
 export interface ProgramResult {
@@ -69,7 +68,7 @@ export class Program {
 }
 
 /** The command line and environment by which @pulumi/pulumi runs a program. */
-export function invocation(
+function invocation(
   request: RunRequest,
   engineAddress: string,
 ): { command: string; args: string[]; env: NodeJS.ProcessEnv } {
@@ -85,7 +84,7 @@ export function invocation(
   const args = [
     // Type stripping is announced as experimental by every Node 22.
     "--disable-warning=ExperimentalWarning",
-    `--import=${pathToFileURL(join(import.meta.dirname, "plain-stacks.ts")).href}`,
+    `--import=${import.meta.resolve("./plain-stacks.ts")}`,
     ...nodeArguments.filter((argument) => argument !== ""),
     runner,
     ...named("monitor", request.getMonitorAddress()),
