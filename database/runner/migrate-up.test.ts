@@ -304,7 +304,9 @@ describe("an ended run", () => {
   };
 
   it("killed in the middle of a file, leaves nothing, and the next one finishes", async () => {
-    await migration("001_a.sql", "CREATE TABLE a ();\nSELECT pg_sleep(60);");
+    // Before 14 a server does not notice that its client is gone until the statement ends.
+    const seconds = server.version < 14 ? 4 : 60;
+    await migration("001_a.sql", `CREATE TABLE a ();\nSELECT pg_sleep(${seconds});`);
     const child = runInProcess();
     await untilRunning("SELECT pg_sleep");
     child.kill("SIGKILL");
@@ -327,13 +329,16 @@ describe("an ended run", () => {
     child.kill("SIGKILL");
     const seen: MigrationProgress[] = [];
     const running = up({ onProgress: (progress) => seen.push(progress) });
-    await waitFor("the index to be dropped", 10_000, async () =>
-      seen.some((progress) => progress.kind === "blocked") ? true : undefined,
+    // Before 14 the server goes on building for a client that is gone, and the next run waits.
+    const notices = server.version >= 14;
+    const awaited = notices ? "blocked" : "waiting-for-runner";
+    await waitFor("the next run to meet what the first one left", 10_000, async () =>
+      seen.some((progress) => progress.kind === awaited) ? true : undefined,
     );
     await holder.query("COMMIT");
     await disconnect(holder);
     expect((await running).applied).toMatchObject([{ version: "002" }]);
-    expect(seen).toContainEqual({ kind: "index-dropped", name: "002_index.sql", index: "a_id" });
+    expect(seen.some((progress) => progress.kind === "index-dropped")).toBe(notices);
     expect(
       await query("SELECT indisvalid FROM pg_index WHERE indexrelid = 'a_id'::regclass"),
     ).toEqual([{ indisvalid: true }]);

