@@ -22,6 +22,8 @@ export interface TestServer {
   /** Stops it as a crash would, or in order, and starts it again. */
   restart(mode: "immediate" | "fast"): Promise<void>;
   halt(mode: "immediate" | "fast"): Promise<void>;
+  /** Starts it unless it runs. */
+  start(): Promise<void>;
   /** Stops it and deletes its data. */
   stop(): Promise<void>;
 }
@@ -81,8 +83,10 @@ export async function startServer(
   ];
   const serverArguments = configuration.map((setting) => `-c ${setting}`).join(" ");
   const log = join(directory, "log");
-  const start = (): Promise<unknown> =>
-    program("pg_ctl", ["-D", data, "-l", log, "-w", "-o", serverArguments, "start"]);
+  const start = async (): Promise<void> => {
+    if (existsSync(join(data, "postmaster.pid"))) return;
+    await program("pg_ctl", ["-D", data, "-l", log, "-w", "-o", serverArguments, "start"]);
+  };
   const halt = async (mode: "immediate" | "fast"): Promise<void> => {
     await program("pg_ctl", ["-D", data, "-m", mode, "-w", "stop"]);
   };
@@ -130,6 +134,7 @@ export async function startServer(
     },
     sql,
     halt,
+    start,
     restart: async (mode) => {
       await halt(mode);
       await start();

@@ -46,7 +46,7 @@ const reasons: Readonly<Record<string, string>> = {
 const here = import.meta.dirname;
 let server: TestServer;
 let directory: string;
-let proved = 0;
+let databaseCount = 0;
 
 beforeAll(async () => {
   server = await startServer();
@@ -81,8 +81,8 @@ async function pgProveVerdicts(files: readonly string[]): Promise<Map<string, bo
   const queue = [...files];
   const work = async (): Promise<void> => {
     for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
-      proved += 1;
-      const database = `prove_${proved}`;
+      databaseCount += 1;
+      const database = `prove_${databaseCount}`;
       await server.sql(`CREATE DATABASE ${database} TEMPLATE app`);
       verdicts.set(file, await withPgProve(file, database));
     }

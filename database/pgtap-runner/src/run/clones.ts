@@ -3,7 +3,7 @@ import { RunnerError, messageOf } from "../errors.ts";
 import { quoteIdentifier, quoteLiteral } from "../psql/scanner.ts";
 import { Administrator, isConnectionProblem, isMissingDatabase } from "../server/administrator.ts";
 import type { ConnectionSettings } from "../server/connection-settings.ts";
-import { Session, SqlError } from "../server/session.ts";
+import { ConnectionLost, Session, SqlError } from "../server/session.ts";
 
 const prefix = "pgtap_runner_";
 const sqlState = {
@@ -104,7 +104,8 @@ export class Clones {
       });
       return name;
     } catch (error) {
-      if (error instanceof SqlError) this.#names.delete(name);
+      // Only when the connection broke may the copy have come to be all the same.
+      if (!(error instanceof ConnectionLost)) this.#names.delete(name);
       throw explain(error, this.#template);
     }
   }
@@ -128,17 +129,17 @@ export class Clones {
    * @returns the copies that could not be dropped, with the reason
    */
   async close(): Promise<string[]> {
-    const failures: string[] = [];
     // All at once: each drop waits for a checkpoint, and these are shared.
-    await Promise.all(
-      [...this.#names].map(async (name) => {
-        try {
-          await this.drop(name);
-        } catch (error) {
-          failures.push(`database ${name} was not dropped: ${messageOf(error)}`);
-        }
-      }),
-    );
+    await Promise.allSettled([...this.#names].map((name) => this.drop(name)));
+    const failures: string[] = [];
+    // What failed may have failed for want of connections: now one after the other.
+    for (const name of this.#names) {
+      try {
+        await this.drop(name);
+      } catch (error) {
+        failures.push(`database ${name} was not dropped: ${messageOf(error)}`);
+      }
+    }
     await this.#administrator.close();
     return failures;
   }
@@ -206,12 +207,12 @@ async function readExtras(administrator: Administrator, database: string): Promi
 /** Removes the copies of runs that are no more. */
 async function sweep(administrator: Administrator): Promise<void> {
   const rows = await administrator.rows(
-    `SELECT datname FROM pg_database d
-     WHERE datname ~ '^${prefix}[0-9a-f]{8}_[0-9]+$'
+    `SELECT d.datname FROM pg_database d
+     WHERE d.datname ~ '^${prefix}[0-9a-f]{8}_[0-9]+$'
        AND pg_has_role(d.datdba, 'MEMBER')
        AND NOT EXISTS (
          SELECT FROM pg_stat_activity a
-         WHERE a.application_name = 'pgtap-runner ' || substr(datname, ${prefix.length + 1}, 8))`,
+         WHERE a.application_name = 'pgtap-runner ' || substr(d.datname, ${prefix.length + 1}, 8))`,
   );
   await Promise.all(
     rows.map(async ([name]) => {

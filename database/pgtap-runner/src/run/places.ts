@@ -1,6 +1,7 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { RunnerError } from "../errors.ts";
 import type { ScriptOptions } from "../psql/script.ts";
-import { isConnectionProblem } from "../server/administrator.ts";
+import { isConnectionProblem, isTooManyConnections } from "../server/administrator.ts";
 import type { ConnectionSettings } from "../server/connection-settings.ts";
 import { Session } from "../server/session.ts";
 import { Clones } from "./clones.ts";
@@ -24,6 +25,8 @@ export interface PlacesOptions {
 
 /** So many copies may wait to be dropped: dropping some at once takes hardly longer than one. */
 const dropTogether = 8;
+
+const mostAttempts = 10;
 
 /** Hands out places to workers, on copies of the tested database or in itself. */
 export class Places {
@@ -76,14 +79,16 @@ export class Places {
    * @throws RunnerError, ConnectionLost
    */
   async take(): Promise<Place> {
-    for (;;) {
+    let database: string | undefined;
+    for (let attempt = 1; ; attempt++) {
       try {
-        const database = (await this.#clones?.create()) ?? this.#settings.database;
+        database ??= (await this.#clones?.create()) ?? this.#settings.database;
         const session = await Session.connect(this.#settings, database, "pgtap-runner");
         return { database, session, used: false };
       } catch (error) {
-        if (!isConnectionProblem(error)) throw error;
-        if (!(await this.#untilReachable())) throw error;
+        // Connections used to make copies are closed soon: that may be all there is to it.
+        if (isTooManyConnections(error) && attempt < mostAttempts) await delay(attempt * 20);
+        else if (!isConnectionProblem(error) || !(await this.#untilReachable())) throw error;
       }
     }
   }

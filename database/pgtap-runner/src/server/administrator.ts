@@ -1,9 +1,10 @@
+import { DatabaseError } from "pg";
 import { RunnerError, messageOf } from "../errors.ts";
 import type { ConnectionSettings } from "./connection-settings.ts";
 import { ConnectionLost, Session, SqlError } from "./session.ts";
 
-/** SQLSTATE: no such database. */
 const noSuchDatabase = "3D000";
+const tooManyConnections = "53300";
 
 /**
  * Connections to the maintenance database, from which the tested database can be copied. There is
@@ -55,7 +56,9 @@ export class Administrator {
     try {
       return await work(session);
     } finally {
-      if (session.lost === undefined) this.#idle.push(session);
+      // One is kept: the server may have few connections to give, and tests need them.
+      if (session.lost === undefined && this.#idle.length === 0) this.#idle.push(session);
+      else await session.close();
     }
   }
 
@@ -66,7 +69,7 @@ export class Administrator {
     return Session.connect(this.settings, this.database, this.#applicationName);
   }
 
-  /** @throws SqlError, ConnectionLost, RunnerError `connection-failed` */
+  /** @throws SqlError, ConnectionLost, RunnerError `connection-failed`, `connection-refused` */
   rows(text: string): Promise<(string | null)[][]> {
     return this.use((session) => session.rows(text));
   }
@@ -79,6 +82,14 @@ export class Administrator {
 /** The database is gone already. */
 export function isMissingDatabase(error: unknown): boolean {
   return error instanceof SqlError && error.server.code === noSuchDatabase;
+}
+
+export function isTooManyConnections(error: unknown): boolean {
+  return (
+    error instanceof RunnerError &&
+    error.cause instanceof DatabaseError &&
+    error.cause.code === tooManyConnections
+  );
 }
 
 /** It failed because the server is not there, which may change. */

@@ -140,7 +140,7 @@ export class Session {
     this.#client = client;
   }
 
-  /** @throws RunnerError `connection-failed` */
+  /** @throws RunnerError `connection-failed`, `connection-refused` */
   static async connect(
     settings: ConnectionSettings,
     database: string,
@@ -383,8 +383,10 @@ function connectionFailed(
   const where = settings.host.startsWith("/")
     ? `${settings.host}/.s.PGSQL.${settings.port}`
     : `${settings.host}:${settings.port}`;
+  // A server that starts up or shuts down may be tried again; one that says no has said it.
+  const refused = error instanceof DatabaseError && !/^57P0[1-3]$/.test(error.code ?? "");
   return new RunnerError(
-    "connection-failed",
+    refused ? "connection-refused" : "connection-failed",
     `${where} as ${settings.user}, database ${database}: ${messageOf(error)}`,
     { next: "check PGHOST, PGPORT, PGUSER, PGDATABASE or --url", cause: error },
   );
