@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { copyFile } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { exists, makeDirectory, writeFileAtomic } from "#system";
+import { exists, makeDirectory, readFileIfExists, writeFileAtomic } from "#system";
 import { prepareEngine, type Engine } from "#engine";
 import { stackPaths, type StackPaths } from "#stack";
 
@@ -37,7 +37,7 @@ export async function openWorkspace(
   const hasPassphrase =
     env["PULUMI_CONFIG_PASSPHRASE"] !== undefined ||
     env["PULUMI_CONFIG_PASSPHRASE_FILE"] !== undefined;
-  await offerConfiguration(paths);
+  if (fileBackend !== undefined && !hasPassphrase) await offerConfiguration(paths);
   return {
     stack,
     paths,
@@ -64,8 +64,37 @@ async function passphraseFile(paths: StackPaths): Promise<string> {
   return path;
 }
 
-/** Pulumi keeps a stack's configuration, with the salt of its secrets, beside the program. */
-export function configurationFile(stack: string): string {
+/**
+ * Pulumi keeps a stack's configuration beside the program, and in it the salt of its secrets. Both
+ * belong to the home: another checkout takes them over, and a checkout that was used with another
+ * home gets the right salt.
+ */
+async function offerConfiguration(paths: StackPaths): Promise<void> {
+  const kept = await readFileIfExists(keptConfiguration(paths));
+  const own = await readFileIfExists(configurationFile(paths.stack));
+  if (own === undefined) {
+    if (kept !== undefined) await writeConfiguration(paths.stack, kept);
+    return;
+  }
+  const salt = saltLine(kept ?? "");
+  if (saltLine(own) === salt) return;
+  const rest = withoutSalt(own);
+  await writeConfiguration(paths.stack, salt === undefined ? rest : `${salt}\n${rest}`);
+}
+
+/** Remembers the configuration that a run uses, for other checkouts of this machine. */
+export async function keepConfiguration(paths: StackPaths): Promise<void> {
+  const own = await readFileIfExists(configurationFile(paths.stack));
+  if (own !== undefined) await writeFileAtomic(keptConfiguration(paths), own, { mode: 0o600 });
+}
+
+/** Leaves a checkout's configuration as its user wrote it, without the salt of a stack that is gone. */
+export async function forgetSalt(stack: string): Promise<void> {
+  const own = await readFileIfExists(configurationFile(stack));
+  if (own !== undefined) await writeConfiguration(stack, withoutSalt(own));
+}
+
+function configurationFile(stack: string): string {
   return join(checkout, `Pulumi.${stack}.yaml`);
 }
 
@@ -73,15 +102,19 @@ function keptConfiguration(paths: StackPaths): string {
   return join(paths.pulumi, `Pulumi.${paths.stack}.yaml`);
 }
 
-/** A second checkout, or one that was cleaned, takes the configuration of the last good run. */
-async function offerConfiguration(paths: StackPaths): Promise<void> {
-  const kept = keptConfiguration(paths);
-  const own = configurationFile(paths.stack);
-  if (!(await exists(own)) && (await exists(kept))) await copyFile(kept, own);
+async function writeConfiguration(stack: string, text: string): Promise<void> {
+  const path = configurationFile(stack);
+  if (text.trim() === "") await rm(path, { force: true });
+  else await writeFileAtomic(path, text, { mode: 0o644 });
 }
 
-/** Remembers the configuration that a run used, for other checkouts of this machine. */
-export async function keepConfiguration(paths: StackPaths): Promise<void> {
-  const own = configurationFile(paths.stack);
-  if (await exists(own)) await copyFile(own, keptConfiguration(paths));
+function saltLine(text: string): string | undefined {
+  return text.split("\n").find((line) => line.startsWith("encryptionsalt:"));
+}
+
+function withoutSalt(text: string): string {
+  return text
+    .split("\n")
+    .filter((line) => !line.startsWith("encryptionsalt:"))
+    .join("\n");
 }

@@ -1,5 +1,5 @@
 // Driving the Pulumi CLI: environment, locks, recovery, plan, and the runs themselves.
-export { checkout, keepConfiguration, openWorkspace, type Workspace } from "./environment.ts";
+export { forgetSalt, keepConfiguration, openWorkspace, type Workspace } from "./environment.ts";
 export { waitForLocks } from "./locks.ts";
 export { recoverPendingOperations, type Recovery } from "./pending-operations.ts";
 export { previewSteps, type Step } from "./preview.ts";

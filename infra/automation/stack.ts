@@ -10,7 +10,7 @@ import {
 import { homeRoots, type StackPaths } from "#stack";
 import { parseConfiguration } from "../config.ts";
 import { pulumi, runPulumi } from "./pulumi.ts";
-import type { Workspace } from "./environment.ts";
+import { keepConfiguration, type Workspace } from "./environment.ts";
 import { z } from "zod";
 
 /** Room that a first `up` needs: two members with their WAL, a backup, the engine's state. */
@@ -90,6 +90,8 @@ export async function selectStack(workspace: Workspace): Promise<void> {
       });
     }
     await pulumi(workspace, ["stack", "init", workspace.stack]);
+    // A killed run must not lose the salt: without it the state cannot be read again.
+    await keepConfiguration(workspace.paths);
   }
   await checkConfiguration(workspace);
 }

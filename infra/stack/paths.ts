@@ -1,4 +1,4 @@
-import { homedir, userInfo } from "node:os";
+import { homedir } from "node:os";
 import { join } from "node:path";
 import { CtmError } from "#system";
 
@@ -89,7 +89,7 @@ export function homeRoots(env: NodeJS.ProcessEnv = process.env): {
   const runtime = env["XDG_RUNTIME_DIR"];
   return {
     state: join(env["XDG_DATA_HOME"] ?? join(home, ".local/share"), "ctm"),
-    run: runtime === undefined ? `/tmp/ctm-${userInfo().uid}` : join(runtime, "ctm"),
+    run: runtime === undefined ? `/tmp/ctm-${process.getuid?.() ?? 0}` : join(runtime, "ctm"),
     log: join(state, "log"),
   };
 }

@@ -1,11 +1,11 @@
-import { readFile, readdir, rename, rm, rmdir, unlink, writeFile } from "node:fs/promises";
+import { readdir, rename, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { CtmError, exists, isMissing } from "#system";
 import { keptPath, readDescriptorIfExists, stackPaths, type StackPaths } from "#stack";
 import { endProcesses, stackProcesses, stopStack } from "#runtime";
 import {
-  checkout,
+  forgetSalt,
   hasResources,
   openWorkspace,
   pulumi,
@@ -147,18 +147,5 @@ async function forgetStack(workspace: Workspace): Promise<void> {
     .parse(JSON.parse(await pulumi(workspace, ["stack", "ls", "--json"])));
   if (listed.length > 0) return;
   await rm(paths.pulumi, { recursive: true, force: true });
-  await forgetSalt(join(checkout, `Pulumi.${stack}.yaml`));
-}
-
-async function forgetSalt(path: string): Promise<void> {
-  const text = await readFile(path, "utf8").catch((error: unknown) => {
-    if (isMissing(error)) return "";
-    throw error;
-  });
-  const rest = text
-    .split("\n")
-    .filter((line) => !line.startsWith("encryptionsalt:"))
-    .join("\n");
-  if (rest.trim() === "") await unlink(path).catch(() => undefined);
-  else await writeFile(path, rest);
+  await forgetSalt(stack);
 }

@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { CtmError } from "#system";
-import { readDescriptor, readDescriptorIfExists, stackPaths } from "#stack";
+import { CtmError, messageOf } from "#system";
+import { readDescriptor, readDescriptorIfExists, stackPaths, type Descriptor } from "#stack";
 import { startStack } from "#runtime";
 import { provisioningOf } from "../../infra/postgres/connection.ts";
 import {
@@ -58,7 +58,7 @@ export const command = defineCommand({
     await selectStack(workspace);
 
     const before = await readDescriptorIfExists(context.stack, paths);
-    if (before !== undefined) await startStack(before, { report });
+    if (before !== undefined) await startOrRepair(workspace, before, context);
     const recovered = await recoverPendingOperations(
       workspace,
       before === undefined ? undefined : provisioningOf(before),
@@ -122,6 +122,35 @@ function told(context: Context): (line: string) => void {
   };
 }
 
+/**
+ * Types whose resources are files and processes of this host. They can be repaired while the
+ * database is down; everything else needs it.
+ */
+const hostTypes = ["ctm:host:*", "ctm:tls:*", "ctm:local:*"];
+
+/**
+ * Starts what should run. Where a file or program was changed so that it cannot start, those are
+ * repaired first: the whole run would fail on the database that does not answer.
+ */
+async function startOrRepair(
+  workspace: Workspace,
+  descriptor: Descriptor,
+  context: Context,
+): Promise<void> {
+  const report = (line: string): void => context.progress.step(line);
+  try {
+    await startStack(descriptor, { report });
+  } catch (error) {
+    context.progress.clear();
+    process.stderr.write(
+      `${messageOf(error)}\nThe stack does not start as it is: its files and services are repaired first.\n`,
+    );
+    const targets = hostTypes.flatMap((type) => ["--target", `**${type}::*`]);
+    await apply(workspace, context, targets);
+    await startStack(descriptor, { report });
+  }
+}
+
 /** Asks where something that holds data would be replaced or deleted, and only there. */
 async function allowLosses(
   workspace: Workspace,
@@ -140,11 +169,15 @@ async function allowLosses(
   for (const { urn } of losses) await pulumi(workspace, ["state", "unprotect", urn, "--yes"]);
 }
 
-async function apply(workspace: Workspace, context: Context): Promise<void> {
+async function apply(
+  workspace: Workspace,
+  context: Context,
+  extra: readonly string[] = [],
+): Promise<void> {
   context.progress.clear();
   const code = await showPulumi(
     workspace,
-    ["up", "--yes", "--skip-preview", "--refresh", "--suppress-outputs"],
+    ["up", "--yes", "--skip-preview", "--refresh", "--suppress-outputs", ...extra],
     context.signal,
   );
   if (code === 0) return;
