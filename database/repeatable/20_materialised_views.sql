@@ -69,6 +69,11 @@ ALTER INDEX task_performance_summary_next_id_idx RENAME TO idx_task_performance_
 GRANT SELECT ON task_dependency_tree, task_performance_summary
     TO api_users, readonly_users, ctm_query;
 
+COMMENT ON MATERIALIZED VIEW task_dependency_tree IS 'Each task that waits for nothing, with everything that waits for it';
+COMMENT ON COLUMN task_dependency_tree.depth IS 'Length of the shortest way';
+COMMENT ON COLUMN task_dependency_tree.in_cycle IS 'The task waits for itself, as only data from before version 2.0 can';
+COMMENT ON MATERIALIZED VIEW task_performance_summary IS 'Each task with the number of its errors and scripts';
+
 -- Refreshes both while they are read. One at a time: a second call waits, then does it again.
 CREATE OR REPLACE FUNCTION refresh_materialized_views() RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER

@@ -96,3 +96,10 @@ $$;
 GRANT SELECT ON active_tasks, task_summary, system_health_dashboard, comprehensive_dashboard,
     performance_monitoring TO api_users, readonly_users, ctm_query;
 GRANT SELECT ON recent_activity TO readonly_users, ctm_query;
+
+COMMENT ON VIEW active_tasks IS 'Tasks that are pending or in progress';
+COMMENT ON VIEW task_summary IS 'Tasks by status';
+COMMENT ON VIEW recent_activity IS 'The audit log of the last 24 hours, less keys, settings and access';
+COMMENT ON VIEW system_health_dashboard IS 'Five components: how many there are, at work, and failed';
+COMMENT ON VIEW comprehensive_dashboard IS 'The numbers of the three statistics functions';
+COMMENT ON VIEW performance_monitoring IS 'The last hour of each system metric';
