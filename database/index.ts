@@ -31,12 +31,7 @@ export {
 export { connect, disconnect, type DatabaseConnection } from "./runner/connect.ts";
 export { makeFreshDatabase } from "./runner/fresh-database.ts";
 export type { AppliedMigration } from "./runner/ledger.ts";
-export {
-  migrateUp,
-  type AppliedFile,
-  type MigrateUpOptions,
-  type MigrateUpResult,
-} from "./runner/migrate-up.ts";
+export { migrateUp, type MigrateUpOptions, type MigrateUpResult } from "./runner/migrate-up.ts";
 export { migrationFiles, type MigrationFile } from "./runner/migration-files.ts";
 export type { EditedMigration } from "./runner/migration-state.ts";
 export { migrationStatus, type MigrationStatus } from "./runner/migration-status.ts";

@@ -17,7 +17,7 @@ export interface SchemaRelation {
   references: { table: string; columns: string[]; optional: boolean; unique: boolean }[];
 }
 
-export interface SchemaColumn {
+interface SchemaColumn {
   name: string;
   type: string;
   nullable: boolean;
@@ -26,7 +26,7 @@ export interface SchemaColumn {
   primaryKey: boolean;
 }
 
-export interface SchemaPolicy {
+interface SchemaPolicy {
   name: string;
   permissive: boolean;
   command: string;
@@ -37,7 +37,7 @@ export interface SchemaPolicy {
 }
 
 /** What a role may do; `columns` when not with the whole relation. */
-export interface SchemaGrant {
+interface SchemaGrant {
   role: string;
   privileges: string[];
   columns: string[] | null;

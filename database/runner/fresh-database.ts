@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { readFileIfExists } from "#system";
 import { connect, disconnect, type DatabaseConnection } from "./connect.ts";
 import { databaseFolder, type ParsedMigration } from "./migration-files.ts";
-import { runMigrations, type RunHooks } from "./migrate-up.ts";
+import { runMigrations } from "./migrate-up.ts";
 import type { ScratchServer } from "./scratch-server.ts";
 
 /**
@@ -18,9 +18,9 @@ import type { ScratchServer } from "./scratch-server.ts";
 export async function makeFreshDatabase(
   server: ScratchServer,
   name: string,
-  options: { folder?: string; select?: (file: ParsedMigration) => boolean } & RunHooks = {},
+  options: { folder?: string; select?: (file: ParsedMigration) => boolean } = {},
 ): Promise<DatabaseConnection> {
-  const { folder = databaseFolder, select, ...hooks } = options;
+  const { folder = databaseFolder, select } = options;
   const roles = await readFileIfExists(join(folder, "roles.sql"));
   const admin = await connect(server.connection, "ctm scratch");
   try {
@@ -40,6 +40,6 @@ export async function makeFreshDatabase(
       await disconnect(owner);
     }
   }
-  await runMigrations(connection, { folder, ...hooks }, select);
+  await runMigrations(connection, { folder }, select);
   return connection;
 }

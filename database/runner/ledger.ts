@@ -16,7 +16,7 @@ export interface AppliedMigration {
 }
 
 /** One repeatable file as it was last applied. */
-export interface AppliedRepeatable {
+interface AppliedRepeatable {
   name: string;
   checksum: string;
   appliedAt: string;
@@ -78,9 +78,6 @@ const tables = {
 
 type TableName = keyof typeof tables;
 const tableNames: readonly TableName[] = ["schema_migrations", "schema_repeatables"];
-
-/** The names of the ledger's tables, for whoever compares catalogs. */
-export const ledgerTables: readonly string[] = tableNames;
 
 /** Reads the ledger and changes nothing; works on a read-only server and on a v1.0 ledger. */
 export async function readLedger(client: Client): Promise<Ledger> {

@@ -1,5 +1,5 @@
 /** What a piece of SQL text is. Whitespace is not reported. */
-export type TokenKind = "word" | "identifier" | "string" | "number" | "symbol" | "comment";
+type TokenKind = "word" | "identifier" | "string" | "number" | "symbol" | "comment";
 
 /** One token of SQL: half-open range of UTF-16 offsets in the source. */
 export interface Token {

@@ -143,6 +143,38 @@ next: mend ${path}, then ctm migrate up`,
     expect((await up()).applied).toMatchObject([{ version: "002" }]);
   });
 
+  it("says that a constraint fails at the file's end", async () => {
+    await migration(
+      "001_a.sql",
+      `CREATE TABLE a (id int PRIMARY KEY, other int REFERENCES a DEFERRABLE INITIALLY DEFERRED);
+       INSERT INTO a VALUES (1, 2);`,
+    );
+    const path = join(folder, "migrations/001_a.sql");
+    expect((await refused(up())).text).toBe(
+      `migration-failed: ${path}: at its end: insert or update on table "a" violates foreign key constraint "a_other_fkey" (SQLSTATE 23503)
+detail: Key (other)=(2) is not present in table "a".
+nothing of 001_a.sql was kept
+next: mend ${path}, then ctm migrate up`,
+    );
+  });
+
+  it("refuses a server that accepts no writes", async () => {
+    await migration("001_a.sql", "CREATE TABLE a ();");
+    const readOnly = { ...connection, options: "-c default_transaction_read_only=on" };
+    const error = await refused(migrateUp(readOnly, { folder }));
+    expect(error.code).toBe("read-only-server");
+    expect(error.message).toMatch(/ accepts no writes$/);
+  });
+
+  it("says what this project needs and the server lacks", async () => {
+    const error = await refused(migrateUp(connection));
+    expect(error.code).toBe("database-not-prepared");
+    expect(error.message).toMatch(/does not have: role ctm_key_lookup, .*, extension uuid-ossp/);
+    expect(error.next).toBe(
+      "apply database/roles.sql to this database as a superuser, then ctm migrate up",
+    );
+  });
+
   it("does not let a file's settings or role reach the next one", async () => {
     await migration("001_a.sql", "SET search_path = pg_catalog; SET ROLE pg_monitor;");
     await migration("002_b.sql", "CREATE TABLE b ();");

@@ -10,23 +10,24 @@ import { concurrentIndexOf } from "./concurrent-index.ts";
 import { connect, disconnect, type DatabaseConnection } from "./connect.ts";
 import { makeFreshDatabase } from "./fresh-database.ts";
 import { readLedger } from "./ledger.ts";
-import { runMigrations, type RunHooks } from "./migrate-up.ts";
+import { runMigrations } from "./migrate-up.ts";
 import { compareVersions, readMigrations, type ParsedMigration } from "./migration-files.ts";
+import type { RunHooks } from "./migration-run.ts";
 import { compareState, refuseBrokenState, type MigrationState } from "./migration-state.ts";
 import { findBinaries, startScratchServer } from "./scratch-server.ts";
 import { EffectWatch, effectsOutsideTransaction, type TakenLock } from "./statement-effects.ts";
 
 /** A relation of the real database, with its size there. */
-export interface SizedRelation {
+interface SizedRelation {
   relation: string;
   /** The server's estimate; null when it has none yet, or the relation is not there yet. */
   rows: number | null;
   bytes: number | null;
 }
 
-export type PlannedLock = TakenLock & SizedRelation;
+type PlannedLock = TakenLock & SizedRelation;
 
-export interface PlannedStatement {
+interface PlannedStatement {
   sql: string;
   line: number;
   locks: PlannedLock[];
@@ -38,7 +39,7 @@ export interface PlannedStatement {
   durationMs: number;
 }
 
-export interface PlannedFile {
+interface PlannedFile {
   kind: "numbered" | "repeatable";
   version: string | null;
   name: string;

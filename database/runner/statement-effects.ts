@@ -1,7 +1,7 @@
 import type { Client } from "pg";
 
 /** What a lock makes wait. */
-export type Blocks = "reads and writes" | "writes" | "schema changes";
+type Blocks = "reads and writes" | "writes" | "schema changes";
 
 /** A lock that a statement takes on a relation which was there before its file. */
 export interface TakenLock {
