@@ -38,7 +38,15 @@ export async function asSuperuser<T>(
   database: string,
   work: (client: Client) => Promise<T>,
 ): Promise<T> {
-  const client = new Client({
+  return await using(new Client(await superuserSettings(provisioning, database)), work);
+}
+
+/** Connection settings for superuser `postgres`, for a connection that outlives one call. */
+export async function superuserSettings(
+  provisioning: Provisioning,
+  database: string,
+): Promise<ClientConfig> {
+  return {
     host: provisioning.host,
     port: provisioning.port,
     user: "postgres",
@@ -50,8 +58,7 @@ export async function asSuperuser<T>(
     },
     connectionTimeoutMillis: connectTimeoutMs,
     application_name: "ctm provisioning",
-  });
-  return await using(client, work);
+  };
 }
 
 /** Connects, runs `work`, and ends the connection whatever happens. */

@@ -170,6 +170,7 @@ describe("a second run", () => {
       });
     expect(found.toSorted()).toEqual(
       [
+        "update ctm_monitor password",
         "update ctm_monitor-login login",
         "update ctm_query createDatabase",
         "update ctm_api-settings settings.lock_timeout",
