@@ -1,0 +1,300 @@
+import { readFile, readdir } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import type { Client } from "pg";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import {
+  runTests,
+  type Assertion,
+  type FileResult,
+  type Problem,
+} from "../pgtap-runner/src/index.ts";
+import { connect, disconnect } from "../runner/connect.ts";
+import { makeFreshDatabase } from "../runner/fresh-database.ts";
+import { migrateUp } from "../runner/migrate-up.ts";
+import { startScratchServer, type ScratchServer } from "../runner/scratch-server.ts";
+
+const folder = fileURLToPath(new URL(".", import.meta.url));
+const fixtures = new URL("../fixtures/document/", import.meta.url);
+const rolesSql = new URL("../roles.sql", import.meta.url);
+
+let server: ScratchServer;
+
+beforeAll(async () => {
+  server = await startScratchServer({ settings: { max_connections: "30" } });
+  await makeFreshDatabase(server, "ours");
+  await withClient("ours", (client) => client.query("CREATE EXTENSION pgtap"));
+}, 120_000);
+
+afterAll(async () => server.stop());
+
+describe("pgTAP", { timeout: 120_000 }, () => {
+  test("every file is green on the migrated schema", async () => {
+    const files = await runPgTap("ours", [folder]);
+    expect(files.length).toBeGreaterThan(10);
+    expect(files.filter(({ status }) => status !== "passed").map(describeFile)).toEqual([]);
+  });
+
+  test("every defect of the document is red on the document's own SQL", async () => {
+    await makeDocumentDatabase("document_v1", ["v1.sql"]);
+    await makeDocumentDatabase("document_v2", ["v1.sql", "v1_writable.sql", "v2.sql"]);
+    const names = (await readdir(folder)).filter((name) => /^defect_\d+_.*\.sql$/.test(name));
+    const wanted = new Map<string, string[]>();
+    for (const name of names) {
+      const version = /^-- red on: (v1|v2)$/m.exec(await readFile(folder + name, "utf8"))?.[1];
+      if (version === undefined) throw new Error(`${name} does not say what it is red on`);
+      wanted.set(version, [...(wanted.get(version) ?? []), folder + name]);
+    }
+    const green: string[] = [];
+    for (const [version, paths] of wanted) {
+      const files = await runPgTap(`document_${version}`, paths);
+      green.push(...files.filter(({ status }) => status === "passed").map(({ path }) => path));
+    }
+    expect(green).toEqual([]);
+  });
+});
+
+/** Defect 4: the version was inserted by the file and by what ran it. */
+test("no migration writes the ledger, which is the runner's", async () => {
+  const migrations = new URL("../migrations/", import.meta.url);
+  for (const name of await readdir(migrations)) {
+    const text = await readFile(new URL(name, migrations), "utf8");
+    expect(text, name).not.toMatch(/INSERT\s+INTO\s+schema_migrations/i);
+  }
+});
+
+describe("two at once", () => {
+  /** One transaction adds a -> b, the other b -> a, each before the other has committed. */
+  const halves = async (
+    isolation: string,
+    check: (second: Promise<unknown>) => Promise<void>,
+  ): Promise<void> =>
+    withClient("ours", async (first) =>
+      withClient("ours", async (second) => {
+        const { rows } = await first.query<{ id: string }>(
+          "INSERT INTO tasks (title) VALUES ('a'), ('b') RETURNING id",
+        );
+        const [a, b] = rows.map(({ id }) => id);
+        const add = `INSERT INTO task_dependencies (parent_task_id, child_task_id, dependency_type)
+                     VALUES ($1, $2, 'depends_on')`;
+        await first.query(`BEGIN ISOLATION LEVEL ${isolation}`);
+        await second.query(`BEGIN ISOLATION LEVEL ${isolation}`);
+        // Under the higher levels the snapshot is taken now, before the other one commits.
+        await second.query("SELECT count(*) FROM task_dependencies");
+        await first.query(add, [a, b]);
+        const waiting = second.query(add, [b, a]);
+        waiting.catch(() => undefined);
+        await blockedBy(second);
+        await first.query("COMMIT");
+        await check(waiting);
+        await second.query("ROLLBACK");
+      }),
+    );
+
+  test("cannot close a cycle between them", async () => {
+    await halves("READ COMMITTED", async (second) => {
+      await expect(second).rejects.toMatchObject({
+        code: "23514",
+        constraint: "task_dependencies_no_cycle",
+        message: expect.stringMatching(/^dependency cycle: \S+ -> \S+ -> \S+$/),
+      });
+    });
+  });
+
+  test.each(["REPEATABLE READ", "SERIALIZABLE"])("nor under %s", async (isolation) => {
+    await halves(isolation, async (second) => {
+      await expect(second).rejects.toMatchObject({ code: "40001" });
+    });
+  });
+
+  test("a dependency of other tasks waits, and is then added", async () => {
+    await withClient("ours", async (first) =>
+      withClient("ours", async (second) => {
+        const add = `WITH task AS (INSERT INTO tasks (title) VALUES ('c'), ('d') RETURNING id)
+                     INSERT INTO task_dependencies (parent_task_id, child_task_id)
+                     SELECT (array_agg(id))[1], (array_agg(id))[2] FROM task`;
+        await first.query("BEGIN");
+        await first.query(add);
+        const waiting = second.query(add);
+        await blockedBy(second);
+        await first.query("COMMIT");
+        expect((await waiting).rowCount).toBe(1);
+      }),
+    );
+  });
+
+  test("an hour is not sealed while somebody writes it, and is whole when it is", async () => {
+    await withClient("ours", async (writer) =>
+      withClient("ours", async (sealer) => {
+        await writer.query("BEGIN");
+        await writer.query("INSERT INTO tasks (title) VALUES ('in flight')");
+        const sealing = sealer.query("SELECT seal_audit_log(including_now => true) AS rows");
+        await blockedBy(sealer);
+        await writer.query("COMMIT");
+        await sealing;
+        const { rows } = await sealer.query(
+          `SELECT intact, rows_not_sealed,
+                  EXISTS (SELECT FROM audit_logs WHERE new_values ->> 'title' = 'in flight'
+                          AND "timestamp" < (SELECT max(period_end) FROM audit_seals)) AS sealed
+           FROM verify_audit_log()`,
+        );
+        expect(rows).toEqual([{ intact: true, rows_not_sealed: "0", sealed: true }]);
+      }),
+    );
+  });
+
+  test("an older hour that somebody still writes stays open", async () => {
+    await withClient("ours", async (writer) =>
+      withClient("ours", async (sealer) => {
+        // As a transaction does that began to write two hours ago.
+        await writer.query("BEGIN");
+        await writer.query(
+          `SELECT pg_advisory_xact_lock_shared(audit_lock_class(),
+             floor(extract(epoch FROM clock_timestamp()) / 3600)::integer - 2)`,
+        );
+        const before = await sealer.query("SELECT max(period_end) AS sealed FROM audit_seals");
+        await sealer.query("DELETE FROM audit_seals");
+        await sealer.query("SELECT seal_audit_log()");
+        const { rows } = await sealer.query(
+          `SELECT max(period_end) <= date_trunc('hour', now()) - interval '2 hours' AS open
+           FROM audit_seals`,
+        );
+        expect(before.rows).toHaveLength(1);
+        expect(rows).toEqual([{ open: true }]);
+        await writer.query("ROLLBACK");
+      }),
+    );
+  });
+});
+
+describe("a database made by hand", { timeout: 120_000 }, () => {
+  test("loses no row and no secret on its way", async () => {
+    await makeDocumentDatabase("by_hand", ["v1.sql", "v1_writable.sql", "v2.sql"]);
+    await withClient("by_hand", async (client) => {
+      await client.query(`
+        INSERT INTO tasks (title) SELECT 'task ' || n FROM generate_series(1, 100) n;
+        INSERT INTO api_keys (key_name, key_hash, key_prefix, user_id)
+          VALUES ('n', repeat('e', 64), 'p', 'u');
+        UPDATE api_keys SET key_hash = repeat('f', 64);
+        INSERT INTO configuration_settings (setting_key, setting_value, setting_type, is_encrypted)
+          VALUES ('password', '"in clear"', 'encrypted', true);
+        INSERT INTO api_access_logs (request_id, endpoint, method, created_at)
+          VALUES ('r', '/', 'GET', NULL), ('r', '/', 'GET', 'infinity'),
+                 ('r', '/', 'GET', now() + interval '400 days');
+        INSERT INTO performance_metrics (metric_type, timestamp) VALUES ('query', '-infinity')`);
+    });
+    const before = await counts("by_hand");
+    await withClient("by_hand", async (client) => client.query(await readFile(rolesSql, "utf8")));
+    await migrateUp({ ...server.database("by_hand"), role: "ctm_owner" });
+    expect(await counts("by_hand")).toMatchObject({
+      ...before,
+      // The upgrade's own changes of settings and of the ledger come before the audit of them.
+      audit_logs: expect.any(Number),
+    });
+    await withClient("by_hand", async (client) => {
+      const { rows: leaked } = await client.query(
+        `SELECT id FROM audit_logs WHERE audit_logs::text ~ 'e{64}|f{64}|in clear'`,
+      );
+      expect(leaked).toEqual([]);
+      const { rows: setting } = await client.query(
+        `SELECT setting_type, is_encrypted, is_sensitive, setting_value
+         FROM configuration_settings WHERE setting_key = 'password'`,
+      );
+      expect(setting).toEqual([
+        {
+          setting_type: "string",
+          is_encrypted: false,
+          is_sensitive: true,
+          setting_value: "in clear",
+        },
+      ]);
+      const { rows: places } = await client.query(
+        `SELECT tableoid::regclass::text AS place, count(*)::integer FROM api_access_logs GROUP BY 1`,
+      );
+      expect(places).toEqual([{ place: "api_access_logs_legacy", count: 3 }]);
+      const { rows: later } = await client.query(
+        `INSERT INTO api_access_logs (request_id, endpoint, method, created_at)
+         VALUES ('r', '/', 'GET', now() + interval '3 years') RETURNING tableoid::regclass::text AS place`,
+      );
+      expect(later).toEqual([{ place: "api_access_logs_default" }]);
+    });
+  });
+});
+
+async function counts(database: string): Promise<Record<string, number>> {
+  return withClient(database, async (client) => {
+    const tables = [
+      ...["tasks", "task_contexts", "workflow_states", "audit_logs", "task_dependencies"],
+      ...["performance_metrics", "deployment_scripts", "error_logs", "webhook_events"],
+      ...["api_keys", "api_access_logs", "system_metrics", "configuration_settings"],
+    ];
+    const columns = tables.map((name) => `(SELECT count(*)::integer FROM ${name}) AS ${name}`);
+    const { rows } = await client.query<Record<string, number>>(`SELECT ${columns.join(", ")}`);
+    return rows[0] ?? {};
+  });
+}
+
+/** Waits until the client's statement waits for a lock. */
+async function blockedBy(client: Client): Promise<void> {
+  const { processID } = client as Client & { processID: number };
+  await withClient("ours", async (watcher) =>
+    expect
+      .poll(
+        async () =>
+          (
+            await watcher.query<{ waits: boolean }>(
+              "SELECT wait_event_type = 'Lock' AS waits FROM pg_stat_activity WHERE pid = $1",
+              [processID],
+            )
+          ).rows[0]?.waits,
+        { timeout: 10_000, interval: 20 },
+      )
+      .toBe(true),
+  );
+}
+
+async function makeDocumentDatabase(name: string, files: readonly string[]): Promise<void> {
+  await withClient("postgres", (client) => client.query(`CREATE DATABASE ${name}`));
+  await withClient(name, async (client) => {
+    await client.query("CREATE EXTENSION pgtap");
+    await client.query("CREATE EXTENSION pgcrypto");
+    for (const file of files) await client.query(await readFile(new URL(file, fixtures), "utf8"));
+  });
+}
+
+async function runPgTap(
+  database: string,
+  files: readonly string[],
+): Promise<readonly FileResult[]> {
+  const { host, port, user, password } = server.connection;
+  const result = await runTests({
+    files: [...files],
+    connection: {
+      host: String(host),
+      port: Number(port),
+      user: String(user),
+      password: String(password),
+      database,
+    },
+    workers: 2,
+  });
+  return result.files;
+}
+
+function describeFile(file: FileResult): string {
+  const lines = [
+    ...file.failures.map((failure: Assertion) =>
+      [failure.description, ...failure.diagnostics].join("\n  "),
+    ),
+    ...file.problems.map((problem: Problem) => `${problem.code}: ${problem.message}`),
+  ];
+  return `${file.path}\n${lines.join("\n")}`;
+}
+
+async function withClient<T>(database: string, work: (client: Client) => Promise<T>): Promise<T> {
+  const client = await connect(server.database(database), "schema test");
+  try {
+    return await work(client);
+  } finally {
+    await disconnect(client);
+  }
+}
