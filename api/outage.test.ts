@@ -3,7 +3,9 @@ import { connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { waitFor } from "#system";
 import { parseConfiguration } from "./src/config.ts";
+import { openPools } from "./src/pools.ts";
 import { start } from "./src/start.ts";
+import { transact } from "./src/transaction.ts";
 import { call, startTestApi, type TestApi, type TestKey } from "./testing/api.ts";
 
 let api: TestApi;
@@ -13,7 +15,7 @@ let taskId: string;
 beforeAll(async () => {
   api = await startTestApi((configuration) => ({
     ...configuration,
-    http: { requestTimeoutMs: 1500, headersTimeoutMs: 1000 },
+    http: { requestTimeoutMs: 1500 },
   }));
   worker = await api.createKey({ permissions: ["admin"] });
   const [task] = await api.database.sql<{ id: string }>(
@@ -124,13 +126,18 @@ describe("without a database", () => {
   });
 
   test("that answers no more (it vanished), requests end in time", async () => {
-    await list();
+    // Enough for every connection to be there, and then to meet the silence.
+    const all = () => Promise.all(Array.from({ length: 12 }, list));
+    await all();
     for (const relay of both()) relay.silence();
     const began = performance.now();
-    expect(await list()).toMatchObject({ status: 503, body: { code: "SERVICE_UNAVAILABLE" } });
+    for (const answer of await all()) {
+      expect(answer).toMatchObject({ status: 503, body: { code: "SERVICE_UNAVAILABLE" } });
+    }
     expect(performance.now() - began).toBeLessThan(3000);
-    for (const relay of both()) relay.restore();
-    await recovered();
+    // Another machine takes its place, but nobody closes the connections to the first one.
+    for (const relay of both()) relay.replace();
+    expect(await recovered()).toBe(true);
   });
 });
 
@@ -171,14 +178,46 @@ describe("when the primary changes", () => {
     expect((await list()).status).toBe(200);
   });
 
-  test("connections to a server that was demoted are given up at the first refused change", async () => {
-    // New sessions may only read, as on a server that has become a replica; old ones will be kept.
+  test("a server that was demoted costs one try, however many connections lead to it", async () => {
+    const pools = await openPools(parseConfiguration(api.configuration, "test"), () => undefined);
+    const context = {
+      userId: "u",
+      apiKeyId: "k",
+      requestId: "r",
+      clientAddress: "127.0.0.1",
+      userAgent: "test",
+      environment: "testing",
+      statementMs: 5000,
+    };
+    try {
+      // New sessions may only read, as on a server that has become a replica.
+      await api.database.sql("ALTER ROLE ctm_api SET default_transaction_read_only = on");
+      const wait = { text: "SELECT pg_sleep(0.2)", values: [] };
+      await Promise.all(
+        Array.from({ length: 5 }, () =>
+          transact(pools.named.primary, context, "read", (run) => run(wait)),
+        ),
+      );
+      expect(pools.named.primary.idleCount).toBe(5);
+      const change = () =>
+        transact(pools.named.primary, context, "write", (run) =>
+          run({ text: "INSERT INTO tasks (title) VALUES ('Moved')", values: [] }),
+        );
+      await api.database.sql("ALTER ROLE ctm_api SET default_transaction_read_only = off");
+      await change();
+      expect(await createdCount("Moved")).toBe(1);
+    } finally {
+      await pools.end();
+    }
+  });
+
+  test("while there is only a server that may not write, changes are refused for now", async () => {
     await api.database.sql("ALTER ROLE ctm_api SET default_transaction_read_only = on");
     api.primary.restore();
-    const refused = await Promise.all([create("Refused"), create("Refused"), create("Refused")]);
-    for (const answer of refused) {
-      expect(answer).toMatchObject({ status: 503, body: { code: "SERVICE_UNAVAILABLE" } });
-    }
+    expect(await create("Refused")).toMatchObject({
+      status: 503,
+      body: { code: "SERVICE_UNAVAILABLE" },
+    });
     await api.database.sql("ALTER ROLE ctm_api SET default_transaction_read_only = off");
     expect((await create("Accepted")).status).toBe(201);
     expect([await createdCount("Refused"), await createdCount("Accepted")]).toEqual([0, 1]);
@@ -200,14 +239,21 @@ describe("when the primary changes", () => {
 
 describe("a busy database", () => {
   test("that keeps a table locked costs a request its time limit, not the service", async () => {
+    const fresh = await api.createKey();
     await api.database.sql("BEGIN");
     await api.database.sql("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE");
-    const answers = await Promise.all([list(), create("Locked out")]);
-    for (const answer of answers) {
+    // More than the pool for tasks has connections.
+    const locked = Promise.all([create("Locked out"), ...Array.from({ length: 14 }, list)]);
+    await waitFor("every connection for tasks to wait", 5000, async () => {
+      const metrics = await (await fetch(`${api.adminUrl}/metrics`)).text();
+      const waiting = /pool="primary",state="waiting"\} ([1-9])/.exec(metrics);
+      return waiting === null ? undefined : true;
+    });
+    // Keys are looked up through a pool of their own, which waits for no task.
+    expect((await call(`${api.url}/api/database/health`, { key: fresh.key })).status).toBe(200);
+    for (const answer of await locked) {
       expect(answer).toMatchObject({ status: 503, body: { code: "SERVICE_UNAVAILABLE" } });
     }
-    // Keys are looked up through a pool of their own, which waits for no task.
-    expect((await call(`${api.url}/api/database/health`, { key: worker.key })).status).toBe(200);
     await api.database.sql("ROLLBACK");
     await recovered();
     expect(await createdCount("Locked out")).toBe(0);

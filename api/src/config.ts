@@ -56,8 +56,6 @@ const configuration = z.strictObject({
       bodyBytes: z.int().min(1024).max(67_108_864).default(1_048_576),
       /** A request must have arrived, and be answered, within this time. */
       requestTimeoutMs: milliseconds.default(30_000),
-      /** Its headers must have arrived within this time. */
-      headersTimeoutMs: milliseconds.default(10_000),
     })
     .prefault({}),
   /** Cloudflare Access: every request must carry a token that it signed. */

@@ -48,7 +48,7 @@ export function createServer(services: Services, observers: Observers): FastifyI
     bodyLimit: settings.http.bodyBytes,
     requestTimeout: settings.http.requestTimeoutMs,
     handlerTimeout: settings.http.requestTimeoutMs,
-    http: { headersTimeout: settings.http.headersTimeoutMs, connectionsCheckingInterval: 1000 },
+    http: { connectionsCheckingInterval: 1000 },
     trustProxy: settings.trustedProxies.length === 0 ? false : settings.trustedProxies,
     // A draining server still answers what reaches it over connections that are already open.
     return503OnClosing: false,

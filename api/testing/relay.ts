@@ -16,7 +16,9 @@ export interface Relay {
   silence(): void;
   /** Breaks the next connection that is about to send this text, once. */
   cutBefore(text: string): void;
-  /** Lets connections through again. */
+  /** Lets new connections through; silent ones stay silent, as those to a machine that vanished. */
+  replace(): void;
+  /** Breaks every connection and lets new ones through. */
   restore(): void;
   stop(): Promise<void>;
 }
@@ -75,6 +77,9 @@ export async function startRelay(socketDirectory: string): Promise<Relay> {
     },
     cutBefore: (text) => {
       fuse = text;
+    },
+    replace: () => {
+      mode = "open";
     },
     restore: () => {
       mode = "open";
