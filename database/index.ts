@@ -14,6 +14,7 @@ export {
 } from "./catalog/schema-document.ts";
 export { describeFinding, type LintFinding } from "./lint/finding.ts";
 export { lintCatalog } from "./lint/lint-catalog.ts";
+export { lintHistory } from "./lint/lint-history.ts";
 export { lintText } from "./lint/lint-text.ts";
 export {
   backupFunctions,
@@ -32,7 +33,7 @@ export { connect, disconnect, type DatabaseConnection } from "./runner/connect.t
 export { makeFreshDatabase } from "./runner/fresh-database.ts";
 export type { AppliedMigration } from "./runner/ledger.ts";
 export { migrateUp, type MigrateUpOptions, type MigrateUpResult } from "./runner/migrate-up.ts";
-export { migrationFiles, type MigrationFile } from "./runner/migration-files.ts";
+export { migrationFiles, readMigrations, type MigrationFile } from "./runner/migration-files.ts";
 export type { EditedMigration } from "./runner/migration-state.ts";
 export { migrationStatus, type MigrationStatus } from "./runner/migration-status.ts";
 export { newMigration } from "./runner/new-migration.ts";

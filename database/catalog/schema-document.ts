@@ -186,11 +186,11 @@ function code(text: string): string {
 }
 
 /**
- * The document of a database that this checkout's migrations make, on PostgreSQL 15: other versions
- * write some expressions in other words.
+ * The document of a database that this checkout's migrations make, on PostgreSQL 15 or newer: older
+ * ones know no views with the rights of whoever asks.
  */
 export async function currentSchemaDocument(): Promise<string> {
-  const server = await startScratchServer({ binaries: await findBinaries({ version: 15 }) });
+  const server = await startScratchServer({ binaries: await findBinaries({ atLeast: 15 }) });
   try {
     const client = await connect(await makeFreshDatabase(server, "schema"), "ctm schema");
     try {

