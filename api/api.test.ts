@@ -863,3 +863,40 @@ describe("behind a proxy that is trusted", () => {
     }
   });
 });
+
+describe("behind Cloudflare Access", () => {
+  test("no key is looked at before the token of the edge", async () => {
+    const second = await start(
+      parseConfiguration(
+        {
+          ...api.configuration,
+          access: {
+            // Nobody answers there: a token that must be checked cannot be.
+            certificatesUrl: "http://127.0.0.1:1/certs",
+            audience: "aud",
+            issuer: "https://team.example.com",
+          },
+        },
+        "test",
+      ),
+    );
+    try {
+      for (const path of ["/api/database/health", "/api/database/tasks", "/none"]) {
+        expect(await call(second.url + path, { key: admin.key })).toMatchObject({
+          status: 403,
+          body: { code: "ACCESS_TOKEN_REQUIRED" },
+        });
+      }
+      const header = Buffer.from('{"alg":"RS256","kid":"one"}').toString("base64url");
+      expect(
+        await call(`${second.url}/api/database/tasks`, {
+          key: admin.key,
+          headers: { "cf-access-jwt-assertion": `${header}.e30.AA` },
+        }),
+      ).toMatchObject({ status: 503, body: { code: "SERVICE_UNAVAILABLE" } });
+      expect((await fetch(`${second.adminUrl}/live`)).status).toBe(200);
+    } finally {
+      await second.stop();
+    }
+  });
+});
