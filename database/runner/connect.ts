@@ -24,7 +24,9 @@ export async function connect(
   const { role, ...config } = connection;
   const client = new Client({
     connectionTimeoutMillis: connectTimeoutMs,
+    // A network that dies silently is noticed after this, and the system's own probes.
     keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
     application_name: applicationName,
     ...config,
   });

@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { connect as connectSocket, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Client } from "pg";
@@ -306,6 +307,92 @@ next: read the server's log for the reason, then ctm migrate up`,
     );
     await migration("001_a.sql", "CREATE TABLE a ();");
     expect((await up()).applied).toHaveLength(1);
+  });
+});
+
+describe("a connection lost at COMMIT", () => {
+  /**
+   * Stands between client and server: passes a COMMIT on, and drops the client before the answer.
+   * The connection is then as lost as it can be, and the file is applied.
+   */
+  async function startDroppingProxy(options: { thenGone: boolean }): Promise<{
+    connection: DatabaseConnection;
+    stop(): Promise<void>;
+  }> {
+    const socketFolder = await mkdtemp(join(tmpdir(), "ctm-proxy-"));
+    let toDrop = 1;
+    const proxy = createServer((client) => {
+      const upstream = connectSocket(`${connection.host}/.s.PGSQL.5432`);
+      const close = (): void => {
+        client.destroy();
+        upstream.destroy();
+      };
+      client.on("error", close).on("close", close);
+      upstream.on("error", close).on("close", close);
+      upstream.pipe(client);
+      client.on("data", (bytes: Buffer) => {
+        // The ledger's own commit comes first; the file's is the second.
+        if (bytes.includes("COMMIT") && (toDrop -= 1) === -1) {
+          if (options.thenGone) proxy.close();
+          upstream.unpipe(client);
+          upstream.end(bytes);
+          upstream.once("data", close).resume();
+          return;
+        }
+        upstream.write(bytes);
+      });
+    });
+    await new Promise<void>((resolve) => {
+      proxy.listen(join(socketFolder, ".s.PGSQL.5432"), resolve);
+    });
+    return {
+      connection: { ...connection, host: socketFolder },
+      stop: async () => {
+        proxy.close();
+        await rm(socketFolder, { recursive: true });
+      },
+    };
+  }
+
+  beforeEach(async () => {
+    await migration("001_a.sql", "CREATE TABLE a ();");
+    await migration("002_b.sql", "CREATE TABLE b ();");
+  });
+
+  it("is looked into on a new one, and the run goes on", async () => {
+    const proxy = await startDroppingProxy({ thenGone: false });
+    const seen: MigrationProgress[] = [];
+    const result = await migrateUp(proxy.connection, {
+      folder,
+      deadlineMs: 10_000,
+      onProgress: (progress) => seen.push(progress),
+    });
+    await proxy.stop();
+    expect(seen.filter(({ kind }) => kind === "connection-lost")).toEqual([
+      {
+        kind: "connection-lost",
+        name: "001_a.sql",
+        message: "Connection terminated unexpectedly",
+      },
+    ]);
+    expect(result).toMatchObject({
+      schemaVersion: "002",
+      applied: [{ version: "001" }, { version: "002" }],
+    });
+  });
+
+  it("is said to be unknown when there is no new one", async () => {
+    const proxy = await startDroppingProxy({ thenGone: true });
+    const error = await refused(migrateUp(proxy.connection, { folder, deadlineMs: 1_000 }));
+    await proxy.stop();
+    expect(error.code).toBe("connection-lost");
+    expect(error.message).toMatch(
+      /^the connection was lost during 001_a\.sql \(Connection terminated unexpectedly\), and it is not known whether the file was applied: no-connection: /,
+    );
+    expect(error.next).toBe(
+      "ctm migrate status, once the server answers; ctm migrate up then goes on from there",
+    );
+    expect((await up()).applied).toMatchObject([{ version: "002" }]);
   });
 });
 
