@@ -2,12 +2,15 @@
 -- databases mean equal schemas. Read with search_path = pg_catalog, so that every name is qualified.
 --
 -- Left out, because they are not what migrations say: members of extensions, objects of the system,
+-- schemas that a superuser owns (what provisioning makes is there; public counts whoever owns it),
 -- partitions with bounds (made by month, or from the tables of an older version), the order of
 -- columns, statistics, tablespaces, storage of columns, and whether a materialised view is filled.
 WITH schemas AS (
   SELECT n.oid, n.nspname, n.nspowner, n.nspacl
   FROM pg_namespace n
   WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+    AND (n.nspname = 'public'
+         OR NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = n.nspowner AND r.rolsuper))
     AND NOT EXISTS (SELECT FROM pg_depend d
                     WHERE d.classid = 'pg_namespace'::regclass AND d.objid = n.oid AND d.deptype = 'e')
 ),

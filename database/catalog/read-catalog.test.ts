@@ -163,13 +163,14 @@ const changes: [change: string, said: string[]][] = [
     ["default privileges tables in public of postgres to reader is missing"],
   ],
   [
-    "CREATE SCHEMA other; CREATE TABLE other.t (id int)",
+    "CREATE SCHEMA other AUTHORIZATION reader; CREATE TABLE other.t (id int)",
     ["schema other is there, and no migration makes it"],
   ],
   [
     "CREATE TABLE logs_2031_02 PARTITION OF logs FOR VALUES FROM ('2031-02-01') TO ('2031-03-01')",
     [],
   ],
+  ["CREATE SCHEMA provisioned; CREATE TABLE provisioned.t (id int)", []],
   ["VACUUM; REFRESH MATERIALIZED VIEW counts; INSERT INTO parent (name) VALUES ('x')", []],
 ];
 
