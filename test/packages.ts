@@ -10,4 +10,5 @@ export const testPackages: readonly string[] = [
   "supervisor",
   "iproute2",
   "shellcheck",
+  "python3-venv",
 ];

@@ -44,6 +44,8 @@ async function runProject(project: "unit" | "e2e", filters: readonly string[]): 
         "run",
         "--project",
         project,
+        // A path that was named belongs to one project only.
+        ...(filters.length === 0 ? [] : ["--passWithNoTests"]),
         "--reporter=default",
         "--reporter=json",
         `--outputFile.json=${report}`,

@@ -5,6 +5,7 @@ import { readCredential, type CredentialName } from "#stack";
 import { stackProcesses } from "#runtime";
 import { identityOf, isRoot, run, waitFor } from "#system";
 import { stanzaInfoOf } from "../../infra/backup/pgbackrest.ts";
+import { startS3Server } from "./s3-server.ts";
 import { checkout, execute, Home, mustSucceed, plainEnvironment, shown } from "./home.ts";
 
 /*
@@ -130,6 +131,30 @@ describe("a second run", () => {
     const ended = await execute("bash", ["-c", `set -e\n${script}`], { cwd: clone, env: home.env });
     expect(ended.code, shown(ended)).toBe(0);
     expect(ended.stdout).not.toMatch(/\bto (create|update|delete)\b/);
+  });
+
+  it("is the same on an S3 backend", async () => {
+    const server = await startS3Server();
+    try {
+      await run("curl", ["-sf", "-X", "PUT", `${server.endpoint}/ctm-state`]);
+      const backend = `s3://ctm-state?endpoint=${server.endpoint}&use_path_style=true&region=us-east-1`;
+      const script = `set -e
+        eval "$(node bin/ctm env)"
+        pulumi stack export --file "$CTM_HOME/exported.json"
+        export PULUMI_BACKEND_URL='${backend}' AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
+        pulumi stack init local
+        pulumi stack import --file "$CTM_HOME/exported.json"
+        rm "$CTM_HOME/exported.json"
+        pulumi up --yes --refresh --expect-no-changes --non-interactive >&2
+        node bin/ctm up --json`;
+      const ended = await execute("bash", ["-c", script], { cwd: clone, env: home.env });
+      expect(ended.code, shown(ended)).toBe(0);
+      expect(JSON.parse(ended.stdout.slice(ended.stdout.indexOf('{"stack"')))).toMatchObject({
+        changes: 0,
+      });
+    } finally {
+      await server.stop();
+    }
   });
 
   it("says and repairs exactly what was changed by hand", async () => {
@@ -419,7 +444,7 @@ describe("on call", () => {
         ["migrate", "up", "--json"],
         ["backup", "incr", "--json"],
         ["backup", "list", "--json"],
-        ["stop", "--yes"],
+        ["stop"],
         ["start"],
       ];
       for (const command of commands) {
@@ -505,7 +530,7 @@ describe("down", () => {
     );
     const version = (await readFile(join(scratch, "PG_VERSION"), "utf8")).trim();
     const binaries = `/usr/lib/postgresql/${version}/bin`;
-    const options = `-c listen_addresses='' -c unix_socket_directories=${scratch} -c ssl=off -c archive_mode=off -c shared_preload_libraries='' -c hba_file=${scratch}/trust.conf -c ident_file=${scratch}/none.conf`;
+    const options = `-c port=5432 -c listen_addresses='' -c unix_socket_directories=${scratch} -c ssl=off -c archive_mode=off -c shared_preload_libraries='' -c hba_file=${scratch}/trust.conf -c ident_file=${scratch}/none.conf`;
     await writeFile(join(scratch, "trust.conf"), "local all all trust\n");
     await writeFile(join(scratch, "none.conf"), "");
     await run(

@@ -1,0 +1,49 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { cacheRoot } from "#stack";
+import { exists, run, waitFor } from "#system";
+import { accepts } from "../../infra/runtime/local/ports.ts";
+
+/** A stand-in for S3 from PyPI (https://docs.getmoto.org), installed into the cache once. */
+const version = "5.2.5";
+
+export interface S3Server {
+  endpoint: string;
+  stop(): Promise<void>;
+}
+
+/** Starts an empty S3 server on a free port of the loopback address. */
+export async function startS3Server(): Promise<S3Server> {
+  const folder = join(cacheRoot(), `moto-${version}`);
+  const program = join(folder, "bin", "moto_server");
+  if (!(await exists(program))) {
+    await run("python3", ["-m", "venv", folder], { timeoutMs: 120_000 });
+    await run(join(folder, "bin", "pip"), ["install", "--quiet", `moto[server,s3]==${version}`], {
+      timeoutMs: 600_000,
+    });
+  }
+  const port = await freePort();
+  const child = spawn(program, ["-H", "127.0.0.1", "-p", String(port)], { stdio: "ignore" });
+  await waitFor("the S3 server to listen", 30_000, async () =>
+    (await accepts("127.0.0.1", port)) ? true : undefined,
+  );
+  return { endpoint: `http://127.0.0.1:${port}`, stop: () => stop(child) };
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  const ended = new Promise((resolve) => child.once("close", resolve));
+  child.kill("SIGKILL");
+  await ended;
+}
+
+async function freePort(): Promise<number> {
+  return await new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === "object" && address ? address.port : 0));
+    });
+  });
+}
