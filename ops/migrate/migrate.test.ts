@@ -1,3 +1,4 @@
+import { userInfo } from "node:os";
 import { PassThrough } from "node:stream";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import {
@@ -11,6 +12,7 @@ import {
 import type { Entry } from "../commands.ts";
 import { dispatch } from "../dispatch.ts";
 import { Interrupts } from "../interrupts.ts";
+import { startScratchStack } from "../testing/scratch-stack.ts";
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
@@ -27,7 +29,10 @@ beforeAll(async () => {
 });
 afterAll(async () => server.stop());
 
-async function ctm(line: string): Promise<{ code: number; out: string; err: string }> {
+async function ctm(
+  line: string,
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<{ code: number; out: string; err: string }> {
   // A plan is longer than what a stream that nobody reads takes in.
   const output = new PassThrough();
   const error = new PassThrough();
@@ -41,7 +46,7 @@ async function ctm(line: string): Promise<{ code: number; out: string; err: stri
       input: new PassThrough(),
       output,
       error,
-      env: { ...process.env, NO_COLOR: "1" },
+      env: { ...env, NO_COLOR: "1" },
       interrupts: new Interrupts(),
     },
     entries,
@@ -117,6 +122,35 @@ column public.webhook_events.response_data is missing
 next: undo the change by hand, or make it a migration: ctm migrate new NAME
 `,
   });
+});
+
+test("the stack is reached as ctm_migrator, which may neither copy nor make databases", async () => {
+  const stack = await startScratchStack();
+  try {
+    const [first, ...others] = await migrationFiles();
+    const begun = await ctm(`migrate up --target ${String(first?.version)}`, stack.env);
+    expect(begun.code).toBe(0);
+    const plan = await ctm("migrate plan --json", stack.env);
+    expect(JSON.parse(plan.out)).toMatchObject({
+      schema_version: first?.version,
+      tried_on: "schema",
+      tried_on_reason: "ctm_migrator may not create databases",
+      files: others.map(({ name }) => ({ name })),
+      failure: null,
+    });
+    expect((await ctm("migrate up", stack.env)).code).toBe(0);
+    expect(await ctm("migrate verify", stack.env)).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^The schema is what the migrations make/),
+    });
+    const ledger = await stack.sql(
+      "SELECT DISTINCT actor, git_revision ~ '^[0-9a-f]{40}(-dirty)?$' FROM schema_migrations",
+      "taskmaster",
+    );
+    expect(ledger).toBe(`${userInfo().username}|t`);
+  } finally {
+    await stack.stop();
+  }
 });
 
 test("a server without our roles is told of roles.sql", async () => {
