@@ -1,6 +1,6 @@
 import { type Location, QueryBuffer } from "./query-buffer.ts";
 import { Scanner } from "./scanner.ts";
-import { openingWords } from "./script.ts";
+import { openingWords } from "./statement.ts";
 import { Source } from "./source.ts";
 
 /** A statement as it stands in a file, without having been run. */

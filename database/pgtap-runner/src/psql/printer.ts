@@ -21,6 +21,7 @@ export const pgProveOptions: Readonly<PrintOptions> = {
 export class UnalignedPrinter {
   readonly #options: PrintOptions;
   readonly #write: (text: string) => void;
+  #pending = "";
   #separate = false;
   #rows = 0;
 
@@ -32,7 +33,7 @@ export class UnalignedPrinter {
   start(columns: readonly string[]): void {
     const { tuplesOnly, title, recordSeparator, fieldSeparator } = this.#options;
     if (tuplesOnly) return;
-    if (title !== undefined) this.#write(`${title}${recordSeparator}`);
+    if (title !== undefined) this.#pending += `${title}${recordSeparator}`;
     this.#record(columns.join(fieldSeparator));
   }
 
@@ -53,11 +54,17 @@ export class UnalignedPrinter {
     if (!tuplesOnly && footer) this.#record(this.#rows === 1 ? "(1 row)" : `(${this.#rows} rows)`);
     // The last record ends with a newline, whatever the separator; with a zero byte only if that
     // is the separator.
-    if (this.#separate) this.#write(recordSeparator === "\0" ? "\0" : "\n");
+    if (this.#separate) this.#pending += recordSeparator === "\0" ? "\0" : "\n";
+    if (this.#pending !== "") this.#write(this.#pending);
+    this.#pending = "";
   }
 
   #record(text: string): void {
-    this.#write(this.#separate ? this.#options.recordSeparator + text : text);
+    this.#pending += this.#separate ? this.#options.recordSeparator + text : text;
     this.#separate = true;
+    // A long result is passed on in parts, a short one as a whole.
+    if (this.#pending.length < 16_384) return;
+    this.#write(this.#pending);
+    this.#pending = "";
   }
 }

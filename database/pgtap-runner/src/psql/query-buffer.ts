@@ -8,7 +8,10 @@ export interface Location {
 interface Piece {
   /** Where in the text this piece starts. */
   offset: number;
+  /** The line that it stands in, or where the variable is used that it comes from. */
   location: Location;
+  /** Characters between that place and this piece. */
+  distance: number;
   /** The text does not stand in the file but comes from a variable used there. */
   substituted: boolean;
 }
@@ -26,8 +29,17 @@ export class QueryBuffer {
     return this.#text.length;
   }
 
-  append(text: string, location: Location, substituted = false): void {
-    this.#pieces.push({ offset: this.#text.length, location, substituted });
+  /** @param distance how many characters after `location` the text stands */
+  append(text: string, location: Location, distance: number, substituted = false): void {
+    const last = this.#pieces.at(-1);
+    const offset = this.#text.length;
+    // Most text goes on where the text before it ended.
+    const continues =
+      last !== undefined &&
+      last.location === location &&
+      last.substituted === substituted &&
+      (substituted || last.distance + offset - last.offset === distance);
+    if (!continues) this.#pieces.push({ offset, location, distance, substituted });
     this.#text += text;
   }
 
@@ -66,14 +78,15 @@ export class QueryBuffer {
     }
     if (found === undefined) return undefined;
     const distance = found.substituted ? 0 : offset - found.offset;
-    return { ...found.location, column: found.location.column + distance };
+    return { ...found.location, column: found.location.column + found.distance + distance };
   }
 
-  /** A copy that later changes of this buffer leave alone. */
-  snapshot(): QueryBuffer {
-    const copy = new QueryBuffer();
-    copy.#text = this.#text;
-    copy.#pieces = [...this.#pieces];
-    return copy;
+  /** Moves everything into a buffer of its own. */
+  take(): QueryBuffer {
+    const taken = new QueryBuffer();
+    taken.#text = this.#text;
+    taken.#pieces = this.#pieces;
+    this.clear();
+    return taken;
   }
 }

@@ -151,7 +151,8 @@ export class Scanner {
   }
 
   #emit(input: Input, text: string, buffer: QueryBuffer): void {
-    buffer.append(text, this.#locationOf(input), input !== this.#inputs[0]);
+    const substituted = input !== this.#inputs[0];
+    buffer.append(text, input.location, substituted ? 0 : input.position, substituted);
   }
 
   /** Where the scanner stands; inside a variable's value, where the variable is used. */
@@ -314,7 +315,7 @@ export class Scanner {
     const location = this.#locationOf(input);
     if (plain === undefined) {
       const quoted = literal === undefined ? quoteIdentifier(value) : quoteLiteral(value);
-      buffer.append(quoted, location, true);
+      buffer.append(quoted, location, 0, true);
       input.position += whole.length;
       return;
     }

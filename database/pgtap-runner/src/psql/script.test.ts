@@ -6,8 +6,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startServer, type TestServer } from "../../test/server.ts";
 import { Session } from "../server/session.ts";
 import { pgProveArguments } from "./external.ts";
-import { Script, type ScriptError } from "./script.ts";
+import { Script } from "./script.ts";
 import { Source } from "./source.ts";
+import type { ScriptError } from "./statement.ts";
 
 let server: TestServer;
 let directory: string;

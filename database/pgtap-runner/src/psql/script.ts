@@ -2,55 +2,23 @@ import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { messageOf, systemErrorCode } from "../errors.ts";
-import type { QueryHandler, ServerMessage, Session, TransactionStatus } from "../server/session.ts";
+import type { Session } from "../server/session.ts";
 import { Conditions, type PendingQuery } from "./conditions.ts";
-import { type PrintOptions, UnalignedPrinter, pgProveOptions } from "./printer.ts";
+import { Conversation, type SendOptions, Stopped } from "./conversation.ts";
+import { NeedsPsql } from "./needs-psql.ts";
+import { type PrintOptions, pgProveOptions } from "./printer.ts";
 import { type Location, QueryBuffer } from "./query-buffer.ts";
 import { BacktickArgument, Scanner } from "./scanner.ts";
 import { Source } from "./source.ts";
+import {
+  type Query,
+  type ScriptError,
+  type ScriptListener,
+  type Statement,
+  makeQuery,
+  substitutedQuery,
+} from "./statement.ts";
 import { MetaCommandError, Variables, parseBoolean } from "./variables.ts";
-
-/** A statement of a test file. */
-export interface Statement {
-  /** As it was sent, variables put in. */
-  sql: string;
-  location: Location;
-  /** Its first two words in lower case. */
-  words: readonly [string, string];
-}
-
-/** Something that went wrong in a script, with its place. */
-export interface ScriptError {
-  message: string;
-  location: Location | undefined;
-  /** The statement that failed; undefined for a backslash command. */
-  statement: Statement | undefined;
-  server: ServerMessage | undefined;
-}
-
-/** What a finished statement did to the transaction. */
-export interface StatementReport {
-  statement: Statement;
-  before: TransactionStatus;
-  after: TransactionStatus;
-  /** One command tag for each statement of the query: `INSERT 0 1`. */
-  tags: readonly string[];
-  /** SQLSTATE codes of its notices. */
-  noticeCodes: readonly string[];
-  failed: boolean;
-}
-
-/** What a script produces, in order. */
-export interface ScriptListener {
-  /** Standard output, in pieces of any size. */
-  onText(text: string, statement: Statement | undefined): void;
-  /** What psql would write to standard error of its own accord. */
-  onWarning(text: string, location: Location | undefined): void;
-  onNotice(notice: ServerMessage, statement: Statement): void;
-  /** An error that the script lives on from: ON_ERROR_STOP is off. */
-  onTolerated(error: ScriptError): void;
-  onStatement(report: StatementReport): void;
-}
 
 export interface ScriptOptions {
   /** psql variables set from outside (`--set`). */
@@ -60,29 +28,6 @@ export interface ScriptOptions {
   /** Statements answered without the server: returns true when nothing is to be sent. */
   skip?: (statement: Statement) => boolean;
 }
-
-/** The script uses something of psql that is not done here: psql has to run it. */
-export class NeedsPsql extends Error {
-  readonly location: Location | undefined;
-
-  constructor(what: string, location: Location | undefined) {
-    super(what);
-    this.location = location;
-  }
-}
-
-/** Statements that must be answered before anything else is sent. */
-const lonely: ReadonlySet<string> = new Set([
-  "abort",
-  "begin",
-  "commit",
-  "copy",
-  "end",
-  "release",
-  "rollback",
-  "savepoint",
-  "start",
-]);
 
 /** Every backslash command of psql 18, but those that begin with d. */
 const psqlCommands: ReadonlySet<string> = new Set(
@@ -100,15 +45,9 @@ const psqlCommands: ReadonlySet<string> = new Set(
 const lockstepPattern =
   /:['"{?]*(?:ROW_COUNT|ERROR|SQLSTATE|LAST_ERROR_\w+)\b|standard_conforming_strings/i;
 
-/** Enough to keep the server busy; little enough to stop soon after an error. */
-const windowSize = 64;
-
 /**
  * Runs a psql script on a session: statements, variables and the backslash commands that tests
  * use, with the output that `psql --no-align --quiet --tuples-only` would give.
- *
- * Inside a transaction, statements are sent without waiting for the answers of those before them.
- * That changes nothing but the time it takes: once one fails, the server refuses the rest.
  */
 export class Script {
   readonly #session: Session;
@@ -116,11 +55,7 @@ export class Script {
   readonly #options: ScriptOptions;
   readonly #variables: Variables;
   readonly #print: PrintOptions = { ...pgProveOptions };
-  #lockstep = false;
-  #underWay = 0;
-  #waiting: { atMost: number; wake: () => void } | undefined;
-  #error: ScriptError | undefined;
-  #failure: unknown;
+  readonly #conversation: Conversation;
   #previous: Query | undefined;
 
   constructor(session: Session, listener: ScriptListener, options: ScriptOptions) {
@@ -133,6 +68,7 @@ export class Script {
       ON_ERROR_STOP: "1",
       ...options.variables,
     });
+    this.#conversation = new Conversation(session, listener, this.#variables, this.#print);
   }
 
   /**
@@ -144,227 +80,87 @@ export class Script {
   async run(source: Source, directory: string): Promise<ScriptError | undefined> {
     try {
       await this.#runSource(source, directory);
-      await this.#drain();
     } catch (error) {
-      // Let the answers that are still to come go where they belong, before the session is reused.
-      await this.#untilUnderWay(0);
       if (!(error instanceof Stopped)) throw error;
+    } finally {
+      // The answers still to come go where they belong before the session is used again.
+      await this.#conversation.settle();
     }
-    return this.#error;
+    return this.#conversation.error;
   }
 
   async #runSource(source: Source, directory: string): Promise<void> {
-    this.#lockstep ||= lockstepPattern.test(source.text);
+    const conversation = this.#conversation;
+    conversation.lockstep ||= lockstepPattern.test(source.text);
     const conditions = new Conditions();
     const buffer = new QueryBuffer();
     const scanner = new Scanner(
       (name) => (conditions.active ? this.#variables.get(name) : undefined),
       () => this.#session.parameter("standard_conforming_strings") !== "off",
-      (text) => this.#listener.onWarning(text, { file: source.path, line: source.line, column: 1 }),
+      (text) => this.#listener.onWarning(text, placeOf(source)),
     );
     const frame: Frame = { source, directory, conditions, buffer, scanner };
     for (let line = source.next(); line !== undefined; line = source.next()) {
       if (line === "" && !scanner.insideQuote) continue;
       if (this.#variables.get("ECHO") === "all") {
-        await this.#drain();
+        await conversation.drain();
         this.#listener.onText(`${line}\n`, undefined);
       }
-      let newlineAt = -1;
-      if (buffer.length > 0) {
-        buffer.appendNewline();
-        newlineAt = buffer.length;
+      const newlineAt = buffer.length === 0 ? -1 : buffer.length + 1;
+      if (newlineAt !== -1) buffer.appendNewline();
+      scanner.feed(line, placeOf(source));
+      for (let stop = scanner.scan(buffer); stop !== "end-of-line"; stop = scanner.scan(buffer)) {
+        if (stop === "semicolon") {
+          // Waiting only when there is something to wait for makes a file of many short
+          // statements a good deal faster.
+          const wait = conditions.active ? this.#send(this.#gathered(frame), frame) : undefined;
+          scanner.statementTaken();
+          if (wait !== undefined) await wait;
+          continue;
+        }
+        // A command on a line of its own leaves no newline in the statement around it.
+        if (buffer.length === newlineAt) buffer.truncate(newlineAt - 1);
+        if ((await this.#runCommand(frame)) === "quit") return;
       }
-      scanner.feed(line, { file: source.path, line: source.line, column: 1 });
-      if ((await this.#runLine(frame, newlineAt)) === "quit") return;
     }
     // psql sends what is left at the end of a file, semicolon or not.
-    if (buffer.length > 0 && conditions.active) await this.#send(this.#gathered(frame), source);
+    if (buffer.length > 0 && conditions.active) await this.#send(this.#gathered(frame), frame);
+    await conversation.drain();
     if (conditions.open) {
-      await this.#drain();
-      this.#stop("reached EOF without finding closing \\endif(s)", {
-        file: source.path,
-        line: source.line,
-        column: 1,
-      });
+      conversation.fail("reached EOF without finding closing \\endif(s)", placeOf(source));
     }
   }
-
-  async #runLine(frame: Frame, newlineAt: number): Promise<"quit" | undefined> {
-    const { buffer, scanner, conditions, source } = frame;
-    for (;;) {
-      const stop = scanner.scan(buffer);
-      if (stop === "end-of-line") return undefined;
-      if (stop === "semicolon") {
-        if (conditions.active) await this.#send(this.#gathered(frame), source);
-        scanner.statementTaken();
-        continue;
-      }
-      // A command on a line of its own leaves no newline in the statement around it.
-      if (buffer.length === newlineAt) buffer.truncate(newlineAt - 1);
-      const location = { file: source.path, line: source.line, column: 1 };
-      await this.#drain();
-      try {
-        if ((await this.#command(frame, location)) === "quit") return "quit";
-      } catch (error) {
-        if (error instanceof BacktickArgument) {
-          throw new NeedsPsql("a shell command in backticks", location);
-        }
-        if (!(error instanceof MetaCommandError)) throw error;
-        scanner.skipLine();
-        this.#stop(error.message, location);
-      }
-    }
-  }
-
-  // Statements.
 
   /** Takes the statement that has been gathered. */
   #gathered(frame: Frame): Query {
     const { buffer, scanner, source } = frame;
-    const query = makeQuery(buffer.snapshot(), scanner.several, source);
-    buffer.clear();
+    const query = makeQuery(buffer.take(), scanner.several, placeOf(source));
     this.#previous = query;
     return query;
   }
 
-  async #send(query: Query, source: Source, extra: Extra = {}): Promise<void> {
-    const { statement } = query;
-    const { sql, words, location } = statement;
-    if (this.#options.skip?.(statement) === true) return;
-    if (!this.#variables.isOn("AUTOCOMMIT")) throw new NeedsPsql("AUTOCOMMIT off", location);
-    const stopOnError = this.#variables.isOn("ON_ERROR_STOP");
-    if (!stopOnError && this.#variables.isOn("ON_ERROR_ROLLBACK")) {
-      throw new NeedsPsql("ON_ERROR_ROLLBACK without ON_ERROR_STOP", location);
-    }
-    const mayRunAhead =
-      !this.#lockstep &&
-      stopOnError &&
-      !query.several &&
-      extra.rows === undefined &&
-      !lonely.has(words[0]) &&
-      !(words[0] === "prepare" && words[1] === "transaction");
-    if (!mayRunAhead) await this.#drain();
-    if (this.#variables.get("ECHO") === "queries") {
-      await this.#drain();
-      this.#listener.onText(`${sql}\n`, undefined);
-    }
-    this.#underWay += 1;
-    void this.#exchange(query, source, extra)
-      .catch((error: unknown) => (this.#failure ??= error))
-      .finally(() => this.#answered());
-    // Outside a transaction each statement commits, so nothing may run ahead of an error.
-    if (!mayRunAhead || this.#session.status !== "T") await this.#drain();
-    else if (this.#underWay >= windowSize) await this.#untilUnderWay(windowSize / 2);
-    this.#raise();
-  }
-
-  async #exchange(query: Query, source: Source, extra: Extra): Promise<void> {
-    const { statement, buffer } = query;
-    const quiet = this.#variables.isOn("QUIET");
-    const tags: string[] = [];
-    const noticeCodes: string[] = [];
-    let printer: UnalignedPrinter | undefined;
-    let hasRows = false;
-    let copiedOut = false;
-    const write = (text: string): void => this.#listener.onText(text, statement);
-    const handler: QueryHandler = {
-      onColumns: (names) => {
-        hasRows = true;
-        if (extra.rows !== undefined) {
-          extra.rows.onColumns?.(names);
-          return;
-        }
-        printer = new UnalignedPrinter(this.#print, write);
-        printer.start(names);
-      },
-      onRow: (values) => {
-        extra.rows?.onRow?.(values);
-        printer?.row(values);
-      },
-      onComplete: (tag) => {
-        tags.push(tag);
-        printer?.end();
-        printer = undefined;
-        this.#variables.set("ROW_COUNT", /(\d+)$/.exec(tag)?.[1] ?? "0");
-        const changesRows = /^(INSERT|UPDATE|DELETE)/.test(tag);
-        if (!quiet && !copiedOut && (!hasRows || changesRows)) write(`${tag}\n`);
-        hasRows = false;
-        copiedOut = false;
-      },
-      onNotice: (notice) => {
-        noticeCodes.push(notice.code);
-        this.#listener.onNotice(notice, statement);
-      },
-      onCopyData: (chunk) => {
-        copiedOut = true;
-        write(chunk.toString("utf8"));
-      },
-      onCopyIn: () => extra.copyFrom ?? source.copyRows(),
-    };
-    const before = this.#underWay > 1 ? "T" : this.#session.status;
-    const outcome = await this.#session.send(buffer.text, handler);
-    const failed = outcome.error !== undefined;
-    this.#variables.set("ERROR", String(failed));
-    this.#variables.set("SQLSTATE", outcome.error?.code ?? "00000");
-    this.#listener.onStatement({
-      statement,
-      before,
-      after: outcome.status,
-      tags,
-      noticeCodes,
-      failed,
-    });
-    // Statements behind the first failure only report that the transaction is aborted.
-    if (outcome.error === undefined || this.#error !== undefined) return;
-    this.#variables.set("ROW_COUNT", "0");
-    this.#variables.set("LAST_ERROR_MESSAGE", outcome.error.message);
-    this.#variables.set("LAST_ERROR_SQLSTATE", outcome.error.code);
-    const { position, message } = outcome.error;
-    const error: ScriptError = {
-      message,
-      location:
-        (position === undefined ? undefined : buffer.locate(position)) ?? statement.location,
-      statement,
-      server: outcome.error,
-    };
-    if (this.#variables.isOn("ON_ERROR_STOP")) this.#error = error;
-    else this.#listener.onTolerated(error);
-  }
-
-  #answered(): void {
-    this.#underWay -= 1;
-    if (this.#waiting === undefined || this.#underWay > this.#waiting.atMost) return;
-    this.#waiting.wake();
-    this.#waiting = undefined;
-  }
-
-  async #untilUnderWay(atMost: number): Promise<void> {
-    if (this.#underWay <= atMost) return;
-    await new Promise<void>((wake) => {
-      this.#waiting = { atMost, wake };
+  #send(query: Query, frame: Frame, options: Partial<SendOptions> = {}): Promise<void> | undefined {
+    if (this.#options.skip?.(query.statement) === true) return undefined;
+    return this.#conversation.send(query, {
+      copyFrom: () => frame.source.copyRows(),
+      ...options,
     });
   }
 
-  /** Waits for every answer; throws what went wrong meanwhile. */
-  async #drain(): Promise<void> {
-    await this.#untilUnderWay(0);
-    this.#raise();
-  }
-
-  #raise(): void {
-    if (this.#failure !== undefined) throw this.#failure;
-    if (this.#error !== undefined) throw new Stopped();
-  }
-
-  /** An error that the server has no part in. */
-  #stop(message: string, location: Location): void {
-    const error: ScriptError = { message, location, statement: undefined, server: undefined };
-    if (!this.#variables.isOn("ON_ERROR_STOP")) {
-      this.#listener.onTolerated(error);
-      return;
+  async #runCommand(frame: Frame): Promise<"quit" | undefined> {
+    const location = placeOf(frame.source);
+    await this.#conversation.drain();
+    try {
+      return await this.#command(frame, location);
+    } catch (error) {
+      if (error instanceof BacktickArgument) {
+        throw new NeedsPsql("a shell command in backticks", location);
+      }
+      if (!(error instanceof MetaCommandError)) throw error;
+      frame.scanner.skipLine();
+      this.#conversation.fail(error.message, location);
+      return undefined;
     }
-    this.#error = error;
-    throw new Stopped();
   }
 
   // Backslash commands. Each name is psql's.
@@ -651,16 +447,15 @@ export class Script {
       throw new MetaCommandError(`${named}: ${why}`);
     }
     await this.#runSource(source, dirname(file));
-    await this.#drain();
   }
 
   /** Sends what has been gathered, or the previous statement again when that is nothing. */
-  async #go(frame: Frame, extra: Extra): Promise<void> {
+  async #go(frame: Frame, options: Partial<SendOptions>): Promise<void> {
     const query = frame.buffer.length === 0 ? this.#previous : this.#gathered(frame);
     frame.scanner.reset();
     if (query === undefined) return;
-    await this.#send(query, frame.source, extra);
-    await this.#drain();
+    await this.#send(query, frame, options);
+    await this.#conversation.drain();
   }
 
   async #gset(prefix: string, frame: Frame, location: Location): Promise<void> {
@@ -710,8 +505,8 @@ export class Script {
       },
     });
     for (const text of texts) {
-      await this.#send(substitutedQuery(text, frame.source, location), frame.source);
-      await this.#drain();
+      await this.#send(substitutedQuery(text, location), frame);
+      await this.#conversation.drain();
     }
   }
 
@@ -726,18 +521,19 @@ export class Script {
       throw new NeedsPsql("\\copy", location);
     }
     const sql = `COPY ${target} FROM STDIN ${rest ?? ""}`;
-    const query = substitutedQuery(sql, frame.source, location);
-    let copyFrom: Buffer[] | undefined;
+    const query = substitutedQuery(sql, location);
+    let content: Buffer | undefined;
     if (!/^stdin$/i.test(from)) {
       const path = from.startsWith("'") ? from.slice(1, -1).replace(/''/g, "'") : from;
       try {
-        copyFrom = [readFileSync(resolve(this.#options.workingDirectory, path))];
+        content = readFileSync(resolve(this.#options.workingDirectory, path));
       } catch (error) {
         throw new MetaCommandError(`${path}: ${messageOf(error)}`);
       }
     }
-    await this.#send(query, frame.source, copyFrom === undefined ? {} : { copyFrom });
-    await this.#drain();
+    const rows = content;
+    await this.#send(query, frame, rows === undefined ? {} : { copyFrom: () => [rows] });
+    await this.#conversation.drain();
   }
 }
 
@@ -751,52 +547,8 @@ interface Frame {
   scanner: Scanner;
 }
 
-/** A statement that is ready to be sent. */
-interface Query {
-  statement: Statement;
-  buffer: QueryBuffer;
-  /** It holds `\;`: several statements in one. */
-  several: boolean;
-}
-
-interface Extra {
-  /** Takes the rows in place of the printer. */
-  rows?: Pick<QueryHandler, "onColumns" | "onRow">;
-  /** What COPY … FROM STDIN gets in place of the lines that follow. */
-  copyFrom?: readonly Buffer[];
-}
-
-/** Unwinds the script; why is in its error. */
-class Stopped extends Error {}
-
-const openingPattern =
-  /^((?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/)*)([a-z_]*)(?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/)*([a-z_]*)/i;
-
-/** What comes before a statement's first word, and its first two words in lower case. */
-export function openingWords(sql: string): { lead: string; words: readonly [string, string] } {
-  const [, lead = "", first = "", second = ""] = openingPattern.exec(sql) ?? [];
-  return { lead, words: [first.toLowerCase(), second.toLowerCase()] };
-}
-
-function makeQuery(buffer: QueryBuffer, several: boolean, source: Source): Query {
-  const { lead, words } = openingWords(buffer.text);
-  const location = buffer.locateOffset(lead.length) ?? {
-    file: source.path,
-    line: source.line,
-    column: 1,
-  };
-  return {
-    statement: { sql: buffer.text.slice(lead.length).trim(), location, words },
-    buffer,
-    several,
-  };
-}
-
-/** A statement that does not stand in the file as it is sent. */
-function substitutedQuery(sql: string, source: Source, location: Location): Query {
-  const buffer = new QueryBuffer();
-  buffer.append(sql, location, true);
-  return makeQuery(buffer, false, source);
+function placeOf(source: Source): Location {
+  return { file: source.path, line: source.line, column: 1 };
 }
 
 /** What psql knows about the server. */

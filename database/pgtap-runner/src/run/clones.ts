@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { RunnerError, messageOf } from "../errors.ts";
 import { quoteIdentifier, quoteLiteral } from "../psql/scanner.ts";
-import { Administrator, isConnectionProblem, isMissingDatabase } from "../server/administrator.ts";
+import { Administrator } from "../server/administrator.ts";
 import type { ConnectionSettings } from "../server/connection-settings.ts";
 import { ConnectionLost, Session, SqlError } from "../server/session.ts";
 
@@ -30,6 +30,8 @@ export class Clones {
   readonly #run: string;
   readonly #extras: TemplateExtras;
   readonly #names = new Set<string>();
+  /** Removing what other runs left: nothing waits for it but the end. */
+  readonly #sweeping: Promise<void>;
   #count = 0;
 
   private constructor(
@@ -37,7 +39,9 @@ export class Clones {
     template: string,
     run: string,
     extras: TemplateExtras,
+    sweeping: Promise<void>,
   ) {
+    this.#sweeping = sweeping;
     this.#administrator = administrator;
     this.#template = template;
     this.#run = run;
@@ -51,11 +55,10 @@ export class Clones {
     const run = randomBytes(4).toString("hex");
     const administrator = await Administrator.connect(settings, `pgtap-runner ${run}`);
     try {
-      const [extras] = await Promise.all([
-        readExtras(administrator, settings.database),
-        sweep(administrator),
-      ]);
-      return new Clones(administrator, settings.database, run, extras);
+      const extras = await readExtras(administrator, settings.database);
+      // What stands in its way is in nobody's way here.
+      const sweeping = sweep(administrator).catch(() => undefined);
+      return new Clones(administrator, settings.database, run, extras, sweeping);
     } catch (error) {
       await administrator.close();
       throw error;
@@ -73,7 +76,13 @@ export class Clones {
 
   /** A database is to be used in place of the tested one from now on: it has been prepared. */
   derive(template: string): Clones {
-    const derived = new Clones(this.#administrator, template, this.#run, this.#extras);
+    const derived = new Clones(
+      this.#administrator,
+      template,
+      this.#run,
+      this.#extras,
+      this.#sweeping,
+    );
     derived.#count = this.#count;
     for (const name of this.#names) derived.#names.add(name);
     return derived;
@@ -112,14 +121,7 @@ export class Clones {
 
   /** Drops a copy, whoever is connected to it. */
   async drop(name: string): Promise<void> {
-    const statement = `DROP DATABASE IF EXISTS ${quoteIdentifier(name)} WITH (FORCE)`;
-    try {
-      await this.#administrator.rows(statement);
-    } catch (error) {
-      if (!hasState(error, sqlState.objectInUse) && !isMissingDatabase(error)) throw error;
-      await removeObstacles(this.#administrator, name);
-      await this.#administrator.rows(statement);
-    }
+    await dropDatabase(this.#administrator, name);
     this.#names.delete(name);
   }
 
@@ -129,6 +131,7 @@ export class Clones {
    * @returns the copies that could not be dropped, with the reason
    */
   async close(): Promise<string[]> {
+    await this.#sweeping;
     // All at once: each drop waits for a checkpoint, and these are shared.
     await Promise.allSettled([...this.#names].map((name) => this.drop(name)));
     const failures: string[] = [];
@@ -214,17 +217,18 @@ async function sweep(administrator: Administrator): Promise<void> {
          SELECT FROM pg_stat_activity a
          WHERE a.application_name = 'pgtap-runner ' || substr(d.datname, ${prefix.length + 1}, 8))`,
   );
-  await Promise.all(
-    rows.map(async ([name]) => {
-      const database = quoteIdentifier(name ?? "");
-      try {
-        await administrator.rows(`DROP DATABASE IF EXISTS ${database} WITH (FORCE)`);
-      } catch (error) {
-        // Another run may sweep at the same time; what really stands in the way is met again.
-        if (isConnectionProblem(error)) throw error;
-      }
-    }),
-  );
+  for (const [name] of rows) await dropDatabase(administrator, name ?? "");
+}
+
+async function dropDatabase(administrator: Administrator, name: string): Promise<void> {
+  const statement = `DROP DATABASE IF EXISTS ${quoteIdentifier(name)} WITH (FORCE)`;
+  try {
+    await administrator.rows(statement);
+  } catch (error) {
+    if (!hasState(error, sqlState.objectInUse)) throw error;
+    await removeObstacles(administrator, name);
+    await administrator.rows(statement);
+  }
 }
 
 /** Prepared transactions and replication slots keep a database from being dropped. */

@@ -1,4 +1,4 @@
-import type { ScriptError, Statement } from "../psql/script.ts";
+import type { ScriptError, Statement } from "../psql/statement.ts";
 import {
   type Assertion,
   type FileResult,

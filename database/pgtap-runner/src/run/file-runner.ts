@@ -96,7 +96,7 @@ export async function runFileNatively(
     // A session in which everything was rolled back has nothing to leak.
     if (!watch.outside) await resetSession(session);
     else {
-      for (const problem of await options.leaks.find(session, file.customSettings)) {
+      for (const problem of await options.leaks.find(session, file.text)) {
         recorder.problem(problem);
       }
     }
@@ -134,7 +134,7 @@ export async function runFileWithPsql(
     workingDirectory: options.workingDirectory,
     variables: options.variables,
     signal,
-    customSettings: await options.leaks.settingsToCheck(place.session, file.customSettings),
+    customSettings: await options.leaks.settingsToCheck(place.session, file.text),
     onText: (text) => recorder.text(text, undefined),
     onMessage: (text, location) => {
       recorder.output(messageLine(text, location));

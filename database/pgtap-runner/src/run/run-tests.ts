@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { RunnerError, messageOf } from "../errors.ts";
-import { NeedsPsql } from "../psql/script.ts";
+import { NeedsPsql } from "../psql/needs-psql.ts";
 import { quoteLiteral } from "../psql/scanner.ts";
 import type { Reporter } from "../report/reporter.ts";
 import { type FileResult, type RunResult, addCounts, noCounts } from "../results.ts";

@@ -23,7 +23,7 @@ const settingPatterns: readonly RegExp[] = [
 ];
 
 /** Names of custom settings (`app.user`) that a text sets: the server does not list these. */
-export function customSettings(text: string): Set<string> {
+function customSettings(text: string): Set<string> {
   const names = new Set<string>();
   for (const pattern of settingPatterns) {
     for (const match of text.matchAll(pattern)) {
@@ -66,19 +66,19 @@ export class LeakFinder {
   /**
    * Resets the session and tells what of it had been left changed.
    *
-   * @param custom names of custom settings that the file may have set by itself
+   * @param text of the file
    * @throws ConnectionLost, SqlError
    */
-  async find(session: Session, custom: ReadonlySet<string>): Promise<Problem[]> {
+  async find(session: Session, text: string): Promise<Problem[]> {
     if (session.status !== "I") await session.rows("ROLLBACK");
-    return this.problems(await readLeftovers(session, await this.settingsToCheck(session, custom)));
+    return this.problems(await readLeftovers(session, await this.settingsToCheck(session, text)));
   }
 
-  /** The custom settings of a file, and those that functions of the database set. */
-  async settingsToCheck(session: Session, custom: ReadonlySet<string>): Promise<Set<string>> {
+  /** The custom settings that a file sets, and those that functions of the database set. */
+  async settingsToCheck(session: Session, text: string): Promise<Set<string>> {
     // Read once: the functions of the schema under test are the same for every file.
     this.#ofFunctions ??= customSettings(await functionSources(session));
-    return new Set([...custom, ...this.#ofFunctions]);
+    return new Set([...customSettings(text), ...this.#ofFunctions]);
   }
 
   problems(left: Leftovers): Problem[] {

@@ -1,5 +1,4 @@
 import { readFileSync } from "node:fs";
-import { customSettings } from "./session-state.ts";
 
 /** A test file as read, before it runs. */
 export interface TestFile {
@@ -8,8 +7,6 @@ export interface TestFile {
   text: string;
   /** `-- @isolate database`: it gets a copy of the database for itself, and may commit. */
   isolated: boolean;
-  /** Custom settings that it may set. */
-  customSettings: ReadonlySet<string>;
   /** A command that only psql can carry out, seen without running the file. */
   needsPsql: string | undefined;
 }
@@ -34,7 +31,6 @@ export function testFile(path: string, text: string): TestFile {
     path,
     text,
     isolated: isolatePattern.test(text),
-    customSettings: customSettings(text),
-    needsPsql: psqlPattern.exec(text)?.[0].trim(),
+    needsPsql: text.includes("\\") ? psqlPattern.exec(text)?.[0].trim() : undefined,
   };
 }

@@ -1,4 +1,4 @@
-import type { StatementReport } from "../psql/script.ts";
+import type { StatementReport } from "../psql/statement.ts";
 import type { Location, Problem } from "../results.ts";
 import type { TransactionStatus } from "../server/session.ts";
 

@@ -1,9 +1,9 @@
 import { DatabaseError } from "pg";
 import { RunnerError, messageOf } from "../errors.ts";
 import type { ConnectionSettings } from "./connection-settings.ts";
-import { ConnectionLost, Session, SqlError } from "./session.ts";
+import { ConnectionLost, Session } from "./session.ts";
 
-const noSuchDatabase = "3D000";
+/** SQLSTATE. */
 const tooManyConnections = "53300";
 
 /**
@@ -77,11 +77,6 @@ export class Administrator {
   async close(): Promise<void> {
     await Promise.all(this.#idle.splice(0).map((session) => session.close()));
   }
-}
-
-/** The database is gone already. */
-export function isMissingDatabase(error: unknown): boolean {
-  return error instanceof SqlError && error.server.code === noSuchDatabase;
 }
 
 export function isTooManyConnections(error: unknown): boolean {

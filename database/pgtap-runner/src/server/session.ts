@@ -37,6 +37,10 @@ export interface QueryHandler {
   onCopyData?(chunk: Buffer): void;
   /** The server waits for rows of COPY … FROM STDIN: return them all. */
   onCopyIn?(): Iterable<string | Buffer>;
+  /** The answer is complete. */
+  onEnd(outcome: QueryOutcome): void;
+  /** The answer will not come. */
+  onLost(error: ConnectionLost): void;
 }
 
 /** The connection is gone: every query under way or sent later ends with this. */
@@ -50,8 +54,6 @@ export class ConnectionLost extends RunnerError {
 interface InFlight {
   handler: QueryHandler;
   error: ServerMessage | undefined;
-  settle: (outcome: QueryOutcome) => void;
-  fail: (error: ConnectionLost) => void;
 }
 
 // pg's own declarations leave out the handlers that its client calls on a query.
@@ -133,6 +135,7 @@ export class Session {
   #status: TransactionStatus = "I";
   #lost: ConnectionLost | undefined;
   #lastFatal: string | undefined;
+  #corked = false;
   /** Told about LISTEN's notifications. */
   onNotification: ((channel: string, payload: string, processId: number) => void) | undefined;
 
@@ -220,7 +223,7 @@ export class Session {
     client.connection.on("readyForQuery", (message: { status: TransactionStatus }) => {
       this.#status = message.status;
       const ended = this.#inFlight.shift();
-      ended?.settle({ error: ended.error, status: message.status });
+      ended?.handler.onEnd({ error: ended.error, status: message.status });
     });
     client.on("notice", (notice) => {
       this.#inFlight[0]?.handler.onNotice?.(toServerMessage(notice));
@@ -234,7 +237,7 @@ export class Session {
 
   #lose(why: string): void {
     this.#lost ??= new ConnectionLost(this.#lastFatal ?? why);
-    for (const waiting of this.#inFlight.splice(0)) waiting.fail(this.#lost);
+    for (const waiting of this.#inFlight.splice(0)) waiting.handler.onLost(this.#lost);
   }
 
   /** As of the newest answer. */
@@ -257,18 +260,28 @@ export class Session {
     return this.#parameters.get(name);
   }
 
-  /**
-   * Sends a query without waiting for those before it.
-   *
-   * @returns when its answer is complete; an SQL error is part of the outcome
-   * @throws ConnectionLost
-   */
-  send(text: string, handler: QueryHandler = {}): Promise<QueryOutcome> {
-    if (this.#lost !== undefined) return Promise.reject(this.#lost);
-    return new Promise((settle, fail) => {
-      const inFlight: InFlight = { handler, error: undefined, settle, fail };
-      this.#inFlight.push(inFlight);
-      this.#client.query(new StreamedQuery(text, inFlight));
+  /** Sends a query without waiting for those before it; the handler is told how it ends. */
+  send(text: string, handler: QueryHandler): void {
+    if (this.#lost !== undefined) {
+      const lost = this.#lost;
+      queueMicrotask(() => handler.onLost(lost));
+      return;
+    }
+    const inFlight: InFlight = { handler, error: undefined };
+    this.#inFlight.push(inFlight);
+    this.#cork();
+    this.#client.query(new StreamedQuery(text, inFlight));
+  }
+
+  /** What is sent in one go leaves in one packet, which saves both sides a wake-up for each. */
+  #cork(): void {
+    if (this.#corked) return;
+    this.#corked = true;
+    const { stream } = this.#client.connection;
+    stream.cork();
+    process.nextTick(() => {
+      this.#corked = false;
+      stream.uncork();
     });
   }
 
@@ -279,7 +292,9 @@ export class Session {
    */
   async rows(text: string): Promise<(string | null)[][]> {
     const rows: (string | null)[][] = [];
-    const outcome = await this.send(text, { onRow: (values) => rows.push(values) });
+    const outcome = await new Promise<QueryOutcome>((onEnd, onLost) => {
+      this.send(text, { onRow: (values) => rows.push(values), onEnd, onLost });
+    });
     if (outcome.error !== undefined) throw new SqlError(outcome.error, text);
     return rows;
   }

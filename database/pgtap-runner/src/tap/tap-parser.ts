@@ -1,4 +1,4 @@
-import type { Statement } from "../psql/script.ts";
+import type { Statement } from "../psql/statement.ts";
 import type { Assertion, Counts, Problem } from "../results.ts";
 
 /** What the parser finds, in order. */
