@@ -8,5 +8,5 @@ export {
   type MemberDescriptor,
   type ServiceDescriptor,
 } from "./descriptor.ts";
-export { keepSchema, keptPath, type Keep } from "./kept.ts";
+export { endRemoval, keepSchema, keptPath, type Keep } from "./kept.ts";
 export { cacheRoot, homeRoots, sharedCacheRoot, stackPaths, type StackPaths } from "./paths.ts";
