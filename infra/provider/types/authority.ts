@@ -2,8 +2,13 @@ import { rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { z } from "zod";
 import { exists, makeDirectory, readFileIfExists, writeFileAtomic } from "#system";
-import { keepSchema, keptPath } from "#stack";
-import { certificateCondition, fingerprint, issueAuthority } from "../../tls/certificates.ts";
+import { endRemoval, keepSchema, keptPath } from "#stack";
+import {
+  certificateCondition,
+  describeCertificate,
+  fingerprint,
+  issueAuthority,
+} from "../../tls/certificates.ts";
 import { defineResourceType } from "../resource-type.ts";
 
 const inputs = z.strictObject({
@@ -30,6 +35,7 @@ export const authority = defineResourceType<AuthorityInputs, AuthorityOutputs>({
   replacedBy: ["commonName", "certificatePath", "keyPath", "condition"],
   ignoredInDiff: ["keepCertificate", "keepKey", "validDays"],
   async create(wanted) {
+    await endRemoval(wanted.keepKey);
     const { certificatePem, found } = await look(wanted);
     // One that a killed run made may have issued certificates already.
     if (certificatePem !== undefined && found === "valid") {
@@ -51,8 +57,9 @@ export const authority = defineResourceType<AuthorityInputs, AuthorityOutputs>({
     const { certificatePem, found } = await look(state);
     return {
       ...state,
+      commonName: describeCertificate(certificatePem)?.commonName ?? state.commonName,
       condition: found,
-      fingerprint: certificatePem === undefined ? "" : fingerprint(certificatePem),
+      fingerprint: fingerprint(certificatePem),
     };
   },
   async update(_id, state, wanted) {

@@ -12,7 +12,7 @@ import {
   readFileIfExists,
   writeFileAtomic,
 } from "#system";
-import { keepSchema, keptPath } from "#stack";
+import { endRemoval, keepSchema, keptPath } from "#stack";
 import { defineResourceType } from "../resource-type.ts";
 
 const inputs = z.strictObject({
@@ -39,10 +39,12 @@ export const directory = defineResourceType<DirectoryInputs, DirectoryInputs>({
   token: "ctm:host:Directory",
   inputs,
   secrets: [],
-  replacedBy: ["path", "holdsDataOf"],
+  // Not by another mark: replacing would delete data that may be somebody else's.
+  replacedBy: ["path"],
   ignoredInDiff: ["keep"],
   async create(wanted) {
     await prepare(wanted);
+    await endRemoval(wanted.keep);
     return { id: wanted.path, outputs: wanted };
   },
   async read(_id, state) {
@@ -67,8 +69,7 @@ export const directory = defineResourceType<DirectoryInputs, DirectoryInputs>({
     return wanted;
   },
   async delete(_id, state) {
-    if (!(await exists(state.path))) return;
-    if (state.keep !== null) {
+    if (state.keep !== null && (await exists(state.path))) {
       await rename(state.path, await keptPath(state.keep));
     } else {
       await rm(state.path, { recursive: true, force: true });

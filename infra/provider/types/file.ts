@@ -11,7 +11,7 @@ import {
   readFileIfExists,
   writeFileAtomic,
 } from "#system";
-import { keepSchema, keptPath } from "#stack";
+import { endRemoval, keepSchema, keptPath } from "#stack";
 import { defineResourceType, type AnyResourceType } from "../resource-type.ts";
 
 /** A file's content with who may read it. */
@@ -44,6 +44,7 @@ function defineFileType(token: string, secrets: readonly "content"[]): AnyResour
     ignoredInDiff: ["keep"],
     async create(wanted) {
       await writeContent(wanted.path, wanted);
+      await endRemoval(wanted.keep);
       return { id: wanted.path, outputs: wanted };
     },
     async read(_id, state) {

@@ -12,7 +12,7 @@ import {
   readFileIfExists,
   writeFileAtomic,
 } from "#system";
-import { keepSchema, keptPath } from "#stack";
+import { endRemoval, keepSchema, keptPath } from "#stack";
 import { defineResourceType } from "../resource-type.ts";
 
 const inputs = z.strictObject({
@@ -50,6 +50,7 @@ export const secret = defineResourceType<SecretInputs, SecretOutputs>({
         ? written
         : wanted.prefix + randomBytes(32).toString("base64url");
     await write(wanted, value);
+    await endRemoval(wanted.keep);
     return { id: wanted.path, outputs: { ...wanted, value, verifier: scramVerifier(value) } };
   },
   async read(_id, state) {
