@@ -88,9 +88,50 @@ export async function issueCertificate(
   return { certificatePem: pem(certificate), keyPem: await keyPem(keys.privateKey) };
 }
 
-/** SHA-256 fingerprint of a PEM certificate, as lower-case hex. */
-export function fingerprint(certificatePem: string): string {
-  return new X509Certificate(certificatePem).fingerprint256.replaceAll(":", "").toLowerCase();
+/** SHA-256 fingerprint of a PEM certificate, as lower-case hex; empty for what is none. */
+export function fingerprint(certificatePem: string | undefined): string {
+  if (certificatePem === undefined) return "";
+  try {
+    return new X509Certificate(certificatePem).fingerprint256.replaceAll(":", "").toLowerCase();
+  } catch {
+    return "";
+  }
+}
+
+/** What a certificate says of its holder, and for how long. */
+export interface CertificateDescription {
+  commonName: string;
+  dnsNames: string[];
+  ipAddresses: string[];
+  usages: ("server" | "client")[];
+  validDays: number;
+}
+
+/** What a PEM certificate says, or undefined for what is none. */
+export function describeCertificate(
+  certificatePem: string | undefined,
+): CertificateDescription | undefined {
+  if (certificatePem === undefined) return undefined;
+  let found: x509.X509Certificate;
+  try {
+    found = new x509.X509Certificate(certificatePem);
+  } catch {
+    return undefined;
+  }
+  const names = found.getExtension(x509.SubjectAlternativeNameExtension)?.names.items ?? [];
+  const named = (type: x509.GeneralNameType): string[] =>
+    names.filter((name) => name.type === type).map(({ value }) => value);
+  const purposes = found.getExtension(x509.ExtendedKeyUsageExtension)?.usages ?? [];
+  return {
+    commonName: found.subjectName.getField("CN")[0] ?? "",
+    dnsNames: named("dns"),
+    ipAddresses: named("ip"),
+    usages: purposes.flatMap((purpose) => {
+      if (purpose === x509.ExtendedKeyUsage.serverAuth) return ["server"];
+      return purpose === x509.ExtendedKeyUsage.clientAuth ? ["client"] : [];
+    }),
+    validDays: Math.round((found.notAfter.getTime() - found.notBefore.getTime()) / dayMs),
+  };
 }
 
 /**

@@ -10,7 +10,12 @@ import {
   readFileIfExists,
   writeFileAtomic,
 } from "#system";
-import { certificateCondition, fingerprint, issueCertificate } from "../../tls/certificates.ts";
+import {
+  certificateCondition,
+  describeCertificate,
+  fingerprint,
+  issueCertificate,
+} from "../../tls/certificates.ts";
 import { defineResourceType } from "../resource-type.ts";
 
 const path = z.string().startsWith("/");
@@ -51,8 +56,10 @@ export const certificate = defineResourceType<CertificateInputs, CertificateOutp
     const certificatePem = await readFileIfExists(state.certificatePath);
     return {
       ...state,
+      // Of a certificate that is not there, its condition tells.
+      ...describeCertificate(certificatePem),
       condition: await conditionOf(state, certificatePem),
-      fingerprint: fingerprintOf(certificatePem),
+      fingerprint: fingerprint(certificatePem),
     };
   },
   async update(_id, _state, wanted) {
@@ -92,13 +99,4 @@ async function conditionOf(
   if ((key.mode & 0o777) !== 0o600) return `key has mode 0${(key.mode & 0o777).toString(8)}`;
   const owner = await findIdentity(state.owner);
   return !isRoot() || owner?.uid === key.uid ? "valid" : `key belongs to uid ${key.uid}`;
-}
-
-function fingerprintOf(certificatePem: string | undefined): string {
-  if (certificatePem === undefined) return "";
-  try {
-    return fingerprint(certificatePem);
-  } catch {
-    return "";
-  }
 }
