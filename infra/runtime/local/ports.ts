@@ -69,15 +69,21 @@ export async function portsOfOtherStacks(
   return ports;
 }
 
-/** The remembered ports, by name; none when the file is missing. */
+/** The remembered ports, by name; none when the file is missing or says nothing. */
 export async function readPorts(path: string): Promise<Record<string, number>> {
-  const text = await readFileIfExists(path);
-  if (text === undefined) return {};
-  const value: unknown = JSON.parse(text);
+  const value = parsed((await readFileIfExists(path)) ?? "");
   const entries = typeof value === "object" && value !== null ? Object.entries(value) : [];
   return Object.fromEntries(
     entries.filter((entry): entry is [string, number] => typeof entry[1] === "number"),
   );
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 /** True when a server could listen on this port of all addresses now. */
