@@ -1,0 +1,3 @@
+import { hostCases } from "./testing/host-cases.ts";
+
+for (const one of hostCases) one.describe();
