@@ -13,6 +13,7 @@ DECLARE
         ['tasks', 'idx_tasks_created_at', 'btree (created_at DESC, id DESC)'],
         ['tasks', 'idx_tasks_status_priority', 'btree (status, priority DESC, created_at, id)'],
         ['tasks', 'idx_tasks_assigned_status', 'btree (assigned_to, status, created_at)'],
+        ['tasks', 'idx_tasks_priority', 'btree (priority)'],
         ['tasks', 'idx_tasks_parent_task_id', 'btree (parent_task_id) WHERE (parent_task_id IS NOT NULL)'],
         ['tasks', 'idx_tasks_tags_gin', 'gin (tags)'],
         ['tasks', 'idx_tasks_requirements_gin', 'gin (requirements)'],
