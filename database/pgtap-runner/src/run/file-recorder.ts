@@ -7,6 +7,7 @@ import {
   type Problem,
   keptFailures,
 } from "../results.ts";
+import type { ServerMessage } from "../server/session.ts";
 import { TapParser, isFailure } from "../tap/tap-parser.ts";
 import { OutputLog } from "./output-log.ts";
 
@@ -75,6 +76,7 @@ export class FileRecorder {
       message: server === undefined ? error.message : `${server.code}: ${error.message}`,
       location: error.location,
       sql: statement?.sql,
+      next: server === undefined ? undefined : adviceFor(server),
       detail: [
         ...(server?.detail === undefined ? [] : [`DETAIL: ${server.detail}`]),
         ...(server?.hint === undefined ? [] : [`HINT: ${server.hint}`]),
@@ -123,6 +125,12 @@ export class FileRecorder {
       if (this.#unexpectedlyPassed.length < keptFailures) this.#unexpectedlyPassed.push(assertion);
     }
   }
+}
+
+/** What to do about an error that people new to pgTAP meet first. */
+function adviceFor(server: ServerMessage): string | undefined {
+  const missing = server.code === "42883" && /function (no_)?plan\(/.test(server.message);
+  return missing ? "CREATE EXTENSION pgtap, or load pgTAP with --pgtap PATH" : undefined;
 }
 
 const consequences: ReadonlySet<Problem["code"]> = new Set([

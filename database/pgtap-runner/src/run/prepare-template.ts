@@ -15,7 +15,7 @@ export interface Preparation {
   load: readonly string[];
   /** Load our own assertions. */
   assertions: boolean;
-  /** Where pgTAP's SQL is, for a server without the extension. */
+  /** Where pgTAP's SQL is, for a database that has no pgTAP. */
   pgtap: string | undefined;
   workingDirectory: string;
 }
@@ -55,7 +55,11 @@ export async function prepareTemplate(
     for (const path of load)
       await runSql(session, resolve(workingDirectory, path), workingDirectory);
     if (assertions) {
-      if (!pgtapLoaded) await session.rows(createPgtapIfMissing);
+      // They stand on pgTAP's functions, which the tests may mean to create themselves.
+      if (!(await hasPgtap(session))) {
+        await session.rows("CREATE EXTENSION pgtap");
+        pgtapLoaded = true;
+      }
       await runSql(session, assertionsFile, workingDirectory);
     }
   } finally {
@@ -67,20 +71,11 @@ export async function prepareTemplate(
   };
 }
 
-/** Our assertions stand on pgTAP's functions. */
-const createPgtapIfMissing = `DO $$ BEGIN
-  IF NOT EXISTS (SELECT FROM pg_proc WHERE proname = 'no_plan' AND pronargs = 0) THEN
-    CREATE EXTENSION pgtap;
-  END IF;
-END $$`;
-
-/** The database has pgTAP, or its tests can create the extension. */
 async function hasPgtap(session: Session): Promise<boolean> {
   const [row] = await session.rows(
-    `SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pgtap')
-         OR EXISTS (SELECT FROM pg_proc WHERE proname = 'no_plan' AND pronargs = 0)`,
+    "SELECT FROM pg_proc WHERE proname = 'no_plan' AND pronargs = 0",
   );
-  return row?.[0] === "t";
+  return row !== undefined;
 }
 
 async function runSql(session: Session, path: string, workingDirectory: string): Promise<void> {
