@@ -27,14 +27,18 @@ export async function choosePorts(
 ): Promise<Record<string, number>> {
   const chosen: Record<string, number> = {};
   const used = new Set<number>();
-  for (const [name, { preferred, demandedBy }] of Object.entries(requests)) {
+  // In the order of what is preferred, so that a taken pair moves up as a pair.
+  const ordered = Object.entries(requests).toSorted(
+    ([, one], [, other]) => one.preferred - other.preferred,
+  );
+  for (const [name, { preferred, demandedBy }] of ordered) {
     const kept = remembered[name];
     if (kept !== undefined && (demandedBy === null || kept === preferred)) {
       chosen[name] = kept;
       used.add(kept);
     }
   }
-  for (const [name, { preferred, demandedBy }] of Object.entries(requests)) {
+  for (const [name, { preferred, demandedBy }] of ordered) {
     if (chosen[name] !== undefined) continue;
     const isFree = async (port: number): Promise<boolean> =>
       !used.has(port) && !othersPorts.has(port) && (await canListen(port));
