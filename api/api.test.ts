@@ -6,7 +6,10 @@ import { waitFor } from "#system";
 import { call, startTestApi, type TestApi, type TestKey } from "./testing/api.ts";
 import { parseConfiguration } from "./src/config.ts";
 import { KeyDirectory } from "./src/api-key.ts";
+import { Measurements } from "./src/measurements.ts";
 import { openPools } from "./src/pools.ts";
+import { recordMetrics } from "./src/queries/system-metrics.ts";
+import { ownMetrics } from "./src/record-own-metrics.ts";
 import { start } from "./src/start.ts";
 
 let api: TestApi;
@@ -755,6 +758,41 @@ describe("the rest of the service", () => {
     const text = JSON.stringify(answer.body);
     expect(text).toContain('"metric_name":"recent","metric_value":1.5');
     expect(text).not.toContain('"older"');
+  });
+
+  test("a minute of requests becomes rows of system_metrics, which the API shows", async () => {
+    const pools = await openPools(parseConfiguration(api.configuration, "test"), () => undefined);
+    const measurements = new Measurements();
+    for (const [status, seconds] of [
+      [200, 0.1],
+      [404, 0.1],
+      [503, 0.4],
+    ] as const) {
+      measurements.record("GET", "/api/database/tasks", status, seconds);
+    }
+    await recordMetrics(pools.named.background, ownMetrics({ measurements, pools }));
+    const { key } = await api.createKey();
+    const { body } = await call(`${api.url}/api/database/metrics`, { key });
+    expect(body).toMatchObject({
+      system_metrics: expect.arrayContaining([
+        expect.objectContaining({ metric_name: "requests", metric_value: 3 }),
+        expect.objectContaining({ metric_name: "response_time_average", metric_value: 200 }),
+        expect.objectContaining({
+          metric_category: "error_rate",
+          metric_name: "server_errors",
+          metric_value: 33.333,
+          metric_unit: "percent",
+          aggregation_period: "1min",
+        }),
+        expect.objectContaining({
+          metric_name: "pool_connections_in_use",
+          dimensions: { pool: "primary", process_id: expect.any(String) },
+        }),
+      ]),
+    });
+    // The next minute begins at nothing.
+    expect(ownMetrics({ measurements, pools })[0]).toMatchObject({ metric_value: 0 });
+    await pools.end();
   });
 
   test("the admin port says live and ready, and counts for Prometheus", async () => {
