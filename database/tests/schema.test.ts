@@ -236,20 +236,16 @@ async function counts(database: string): Promise<Record<string, number>> {
 /** Waits until the client's statement waits for a lock. */
 async function blockedBy(client: Client): Promise<void> {
   const { processID } = client as Client & { processID: number };
-  await withClient("ours", async (watcher) =>
-    expect
-      .poll(
-        async () =>
-          (
-            await watcher.query<{ waits: boolean }>(
-              "SELECT wait_event_type = 'Lock' AS waits FROM pg_stat_activity WHERE pid = $1",
-              [processID],
-            )
-          ).rows[0]?.waits,
-        { timeout: 10_000, interval: 20 },
-      )
-      .toBe(true),
-  );
+  await withClient("ours", async (watcher) => {
+    const waits = async (): Promise<boolean | undefined> => {
+      const { rows } = await watcher.query<{ waits: boolean }>(
+        "SELECT wait_event_type = 'Lock' AS waits FROM pg_stat_activity WHERE pid = $1",
+        [processID],
+      );
+      return rows[0]?.waits;
+    };
+    await expect.poll(waits, { timeout: 10_000, interval: 20 }).toBe(true);
+  });
 }
 
 async function makeDocumentDatabase(name: string, files: readonly string[]): Promise<void> {
