@@ -107,7 +107,8 @@ function memberPaths(paths: StackPaths, name: string): MemberPaths {
   };
 }
 
-function portRequests(configuration: Configuration): Record<string, PortRequest> {
+/** The ports that a stack needs, by the names under which they are remembered. */
+export function portRequests(configuration: Configuration): Record<string, PortRequest> {
   const demandable = (
     key: "readWritePort" | "readOnlyPort" | "apiPort" | "adminPort",
     preferred: number,

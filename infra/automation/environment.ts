@@ -18,6 +18,8 @@ export interface Workspace {
   variables: Record<string, string>;
   /** The folder of our own file backend, or undefined where the user logged in to another. */
   fileBackend: string | undefined;
+  /** Held by a run that changes the stack, and handed to its engine: see locks.ts. */
+  lockDescriptor?: number;
 }
 
 /**

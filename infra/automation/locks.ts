@@ -3,6 +3,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
 import { readFileIfExists, waitFor } from "#system";
+import { takeLock } from "../../bin/lock.js";
 import type { Workspace } from "./environment.ts";
 
 /** What the file backend writes into a lock. */
@@ -12,13 +13,26 @@ const lockSchema = z.object({ pid: z.int(), hostname: z.string(), username: z.st
 const waitTimeoutMs = 60 * 60_000;
 
 /**
- * Clears the locks that killed runs left in our file backend, and waits for runs that are alive.
- * Locks of other machines, and of other backends, are left to Pulumi.
+ * Waits until no other run works on the stack, and keeps others waiting until this process, and the
+ * engine that it starts, have ended: however they end.
  */
-export async function waitForLocks(
+export async function takeTurn(
   workspace: Workspace,
   report: (line: string) => void,
 ): Promise<void> {
+  const path = join(workspace.paths.pulumi, `${workspace.stack}.lock`);
+  const { descriptor } = await takeLock(path, (holder) =>
+    report(`waiting for another run on this stack (pid ${holder})`),
+  );
+  workspace.lockDescriptor = descriptor;
+  await waitForLocks(workspace, report);
+}
+
+/**
+ * Clears the locks that killed runs left in our file backend, and waits for runs that are alive.
+ * Locks of other machines, and of other backends, are left to Pulumi.
+ */
+async function waitForLocks(workspace: Workspace, report: (line: string) => void): Promise<void> {
   if (workspace.fileBackend === undefined) return;
   const folder = join(workspace.fileBackend, ".pulumi/locks/organization/ctm", workspace.stack);
   let told = "";

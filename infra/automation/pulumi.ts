@@ -56,7 +56,7 @@ export async function showPulumi(
   const child = spawn(workspace.engine.pulumi, args, {
     cwd: checkout,
     env: { ...process.env, ...workspace.variables },
-    stdio: ["ignore", process.stderr, process.stderr],
+    stdio: ["ignore", process.stderr, process.stderr, workspace.lockDescriptor ?? "ignore"],
   });
   // Pulumi ends its running steps first; killing it would leave pending operations behind.
   const interrupt = (): void => void child.kill("SIGINT");

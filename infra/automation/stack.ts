@@ -1,4 +1,5 @@
 import { statfs } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import {
   CtmError,
   exists,
@@ -8,7 +9,9 @@ import {
   writeFileAtomic,
 } from "#system";
 import { homeRoots, type StackPaths } from "#stack";
-import { parseConfiguration } from "../config.ts";
+import { parseConfiguration, type Configuration } from "../config.ts";
+import { choosePorts, portsFile, portsOfOtherStacks, readPorts } from "../runtime/local/ports.ts";
+import { portRequests } from "../topology.ts";
 import { pulumi, runPulumi } from "./pulumi.ts";
 import { keepConfiguration, type Workspace } from "./environment.ts";
 import { z } from "zod";
@@ -102,8 +105,21 @@ async function checkConfiguration(workspace: Workspace): Promise<void> {
   const values = z
     .record(z.string(), z.looseObject({ value: z.string().optional() }))
     .parse(JSON.parse(text));
-  parseConfiguration(
+  const configuration = parseConfiguration(
     Object.fromEntries(Object.entries(values).map(([key, { value }]) => [key, value ?? ""])),
+  );
+  await checkDemandedPorts(configuration, workspace.paths);
+}
+
+/** A port that cannot be had is told before anything is made. */
+async function checkDemandedPorts(configuration: Configuration, paths: StackPaths): Promise<void> {
+  const demanded = Object.entries(portRequests(configuration)).filter(
+    ([, { demandedBy }]) => demandedBy !== null,
+  );
+  await choosePorts(
+    Object.fromEntries(demanded),
+    await readPorts(join(paths.state, portsFile)),
+    await portsOfOtherStacks(dirname(paths.state), paths.state),
   );
 }
 

@@ -1,4 +1,10 @@
 // Where a stack's services run, and starting and stopping them without Pulumi.
 export { endProcesses, stackProcesses } from "./local/processes.ts";
-export { startStack, stopStack, waitForLeader, type StackOptions } from "./local/start-stack.ts";
+export {
+  startCluster,
+  startStack,
+  stopStack,
+  waitForLeader,
+  type StackOptions,
+} from "./local/start-stack.ts";
 export { programStates, supervisordPid, type ProgramState } from "./local/supervisor.ts";

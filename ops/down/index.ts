@@ -12,7 +12,7 @@ import {
   recoverPendingOperations,
   selectStack,
   showPulumi,
-  waitForLocks,
+  takeTurn,
   type Workspace,
 } from "../../infra/automation/index.ts";
 import { defineCommand, type Context } from "../command.ts";
@@ -45,7 +45,7 @@ export const command = defineCommand({
       (line) => process.stderr.write(`${line}\n`),
       context.env,
     );
-    await waitForLocks(workspace, report);
+    await takeTurn(workspace, report);
     context.progress.clear();
     await context.confirm(planOf(paths, purge));
 

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { CtmError, messageOf } from "#system";
 import { readDescriptor, readDescriptorIfExists, stackPaths, type Descriptor } from "#stack";
-import { startStack } from "#runtime";
+import { startCluster } from "#runtime";
 import { provisioningOf } from "../../infra/postgres/connection.ts";
 import {
   checkHome,
@@ -12,7 +12,7 @@ import {
   recoverPendingOperations,
   selectStack,
   showPulumi,
-  waitForLocks,
+  takeTurn,
   type Step,
   type Workspace,
 } from "../../infra/automation/index.ts";
@@ -53,7 +53,7 @@ export const command = defineCommand({
     await checkHome(paths);
     report("making Pulumi ready");
     const workspace = await openWorkspace(context.stack, told(context), context.env);
-    await waitForLocks(workspace, report);
+    await takeTurn(workspace, report);
     report("opening the stack's state");
     await selectStack(workspace);
 
@@ -129,6 +129,12 @@ function told(context: Context): (line: string) => void {
 const hostTypes = ["ctm:host:*", "ctm:tls:*", "ctm:local:*"];
 
 /**
+ * A failover after a crash takes up to 80 s (ttl 20, primary_start_timeout 60). A longer recovery
+ * meets a repair that finds nothing to do, and then the second wait.
+ */
+const leaderTimeoutsMs = { first: 90_000, repaired: 600_000 };
+
+/**
  * Starts what should run. Where a file or program was changed so that it cannot start, those are
  * repaired first: the whole run would fail on the database that does not answer.
  */
@@ -139,7 +145,7 @@ async function startOrRepair(
 ): Promise<void> {
   const report = (line: string): void => context.progress.step(line);
   try {
-    await startStack(descriptor, { report });
+    await startCluster(descriptor, { report, leaderTimeoutMs: leaderTimeoutsMs.first });
   } catch (error) {
     context.progress.clear();
     process.stderr.write(
@@ -147,7 +153,7 @@ async function startOrRepair(
     );
     const targets = hostTypes.flatMap((type) => ["--target", `**${type}::*`]);
     await apply(workspace, context, targets);
-    await startStack(descriptor, { report });
+    await startCluster(descriptor, { report, leaderTimeoutMs: leaderTimeoutsMs.repaired });
   }
 }
 

@@ -1,10 +1,9 @@
-import { readdir, rename, rm, rmdir, stat } from "node:fs/promises";
+import { readdir, rename, rm, rmdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { z } from "zod";
 import {
   CtmError,
   exists,
-  findIdentity,
   identityOf,
   isMissing,
   isRoot,
@@ -13,6 +12,7 @@ import {
   writeFileAtomic,
 } from "#system";
 import { endRemoval, keepSchema, keptPath } from "#stack";
+import { accessOf } from "../access.ts";
 import { defineResourceType } from "../resource-type.ts";
 
 const inputs = z.strictObject({
@@ -48,21 +48,10 @@ export const directory = defineResourceType<DirectoryInputs, DirectoryInputs>({
     return { id: wanted.path, outputs: wanted };
   },
   async read(_id, state) {
-    try {
-      const found = await stat(state.path);
-      const owner = await findIdentity(state.owner);
-      const mark = await readFileIfExists(markOf(state.path));
-      return {
-        path: state.path,
-        owner: !isRoot() || owner?.uid === found.uid ? state.owner : `uid ${found.uid}`,
-        mode: `0${(found.mode & 0o777).toString(8).padStart(3, "0")}`,
-        holdsDataOf: mark?.trim() ?? null,
-        keep: state.keep,
-      };
-    } catch (error) {
-      if (isMissing(error)) return undefined;
-      throw error;
-    }
+    const access = await accessOf(state.path, state.owner);
+    if (access === undefined) return undefined;
+    const mark = await readFileIfExists(markOf(state.path));
+    return { ...access, path: state.path, holdsDataOf: mark?.trim() ?? null, keep: state.keep };
   },
   async update(_id, _state, wanted) {
     await prepare(wanted);

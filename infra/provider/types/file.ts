@@ -1,17 +1,16 @@
-import { rename, rm, stat } from "node:fs/promises";
+import { rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { z } from "zod";
 import {
   exists,
-  findIdentity,
   identityOf,
-  isMissing,
   isRoot,
   makeDirectory,
   readFileIfExists,
   writeFileAtomic,
 } from "#system";
 import { endRemoval, keepSchema, keptPath } from "#stack";
+import { accessOf } from "../access.ts";
 import { defineResourceType, type AnyResourceType } from "../resource-type.ts";
 
 /** A file's content with who may read it. */
@@ -82,17 +81,6 @@ export async function readContent(
   expectedOwner: string,
 ): Promise<FileContent | undefined> {
   const content = await readFileIfExists(path);
-  if (content === undefined) return undefined;
-  try {
-    const found = await stat(path);
-    const owner = await findIdentity(expectedOwner);
-    return {
-      content,
-      mode: `0${(found.mode & 0o777).toString(8).padStart(3, "0")}`,
-      owner: !isRoot() || owner?.uid === found.uid ? expectedOwner : `uid ${found.uid}`,
-    };
-  } catch (error) {
-    if (isMissing(error)) return undefined;
-    throw error;
-  }
+  const access = content === undefined ? undefined : await accessOf(path, expectedOwner);
+  return content === undefined || access === undefined ? undefined : { content, ...access };
 }

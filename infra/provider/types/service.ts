@@ -1,7 +1,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { CtmError, makeDirectory, readFileIfExists, run, writeFileAtomic } from "#system";
+import { CtmError, exists, makeDirectory, readFileIfExists, writeFileAtomic } from "#system";
 import { accepts, listenerOn } from "../../runtime/local/ports.ts";
 import { waitUntilReady } from "../../runtime/local/readiness.ts";
 import { stackProcesses } from "../../runtime/local/processes.ts";
@@ -9,9 +9,10 @@ import {
   programStates,
   removeProgram,
   runProgram,
+  signalProgram,
   type ProgramState,
 } from "../../runtime/local/supervisor.ts";
-import { defineResourceType } from "../resource-type.ts";
+import { defineResourceType, differences } from "../resource-type.ts";
 import { fileContent, readContent, writeContent } from "./file.ts";
 import { supervisorPathsSchema } from "./supervisor.ts";
 
@@ -52,8 +53,9 @@ export const service = defineResourceType<ServiceInputs, ServiceInputs>({
   ignoredInDiff: ["initialFiles", "readyTimeoutSeconds"],
   async create(wanted) {
     await refuseForeignListeners(wanted);
+    const restart = await runsWithOtherFiles(wanted);
     await writeFiles(wanted);
-    await start(wanted, { restart: false });
+    await start(wanted, { restart });
     return { id: wanted.name, outputs: wanted };
   },
   async read(_id, state) {
@@ -63,13 +65,17 @@ export const service = defineResourceType<ServiceInputs, ServiceInputs>({
       program: (await readFileIfExists(programFile(state))) ?? "",
       files: await readFiles(state.files),
       secretFiles: await readFiles(state.secretFiles),
-      state: stateName(states?.get(state.name)),
+      state: (await exists(unfinishedMark(state)))
+        ? "change unfinished"
+        : stateName(states?.get(state.name)),
     };
   },
   async update(_id, state, wanted) {
     for (const path of [...Object.keys(state.files), ...Object.keys(state.secretFiles)]) {
       if (!(path in wanted.files) && !(path in wanted.secretFiles)) await rm(path, { force: true });
     }
+    // Killed from here on, the service would run with files that only look as if it had read them.
+    await writeFileAtomic(unfinishedMark(wanted), "", { mode: 0o644 });
     await writeFiles(wanted);
     const reload =
       wanted.reloadSignal !== null &&
@@ -77,21 +83,17 @@ export const service = defineResourceType<ServiceInputs, ServiceInputs>({
       state.program === wanted.program &&
       JSON.stringify(state.restartWith) === JSON.stringify(wanted.restartWith);
     if (reload) {
-      await run("supervisorctl", [
-        "-c",
-        wanted.supervisor.configuration,
-        "signal",
-        wanted.reloadSignal ?? "",
-        wanted.name,
-      ]);
+      await signalProgram(wanted.supervisor, wanted.name, wanted.reloadSignal ?? "");
       await ready(wanted);
     } else {
-      await start(wanted, { restart: state.state === wanted.state });
+      await start(wanted, { restart: true });
     }
+    await rm(unfinishedMark(wanted), { force: true });
     return wanted;
   },
   async delete(_id, state) {
     await rm(programFile(state), { force: true });
+    await rm(unfinishedMark(state), { force: true });
     await removeProgram(state.supervisor, state.name);
     for (const files of [state.files, state.secretFiles, state.initialFiles]) {
       for (const path of Object.keys(files)) await rm(path, { force: true });
@@ -102,6 +104,11 @@ export const service = defineResourceType<ServiceInputs, ServiceInputs>({
 
 function programFile(target: ServiceInputs): string {
   return join(target.supervisor.programs, `${target.name}.conf`);
+}
+
+/** Exists while a running service is being changed. supervisord includes `*.conf` only. */
+function unfinishedMark(target: ServiceInputs): string {
+  return join(target.supervisor.programs, `${target.name}.unfinished`);
 }
 
 function stateName(state: ProgramState | undefined): string {
@@ -119,6 +126,19 @@ async function writeFiles(wanted: ServiceInputs): Promise<void> {
   }
   await makeDirectory(wanted.supervisor.programs, { mode: 0o755 });
   await writeFileAtomic(programFile(wanted), wanted.program, { mode: 0o644 });
+}
+
+/** Whether a killed run may have started the service with other files than it shall have. */
+async function runsWithOtherFiles(wanted: ServiceInputs): Promise<boolean> {
+  const program = await readFileIfExists(programFile(wanted));
+  if (program === undefined) return false;
+  const { files, secretFiles } = wanted;
+  const found = {
+    program,
+    files: await readFiles(files),
+    secretFiles: await readFiles(secretFiles),
+  };
+  return differences(found, { program: wanted.program, files, secretFiles }).length > 0;
 }
 
 async function readFiles(expected: ServiceInputs["files"]): Promise<ServiceInputs["files"]> {

@@ -8,6 +8,7 @@ import {
   stopSupervisord,
   supervisordPid,
 } from "../../runtime/local/supervisor.ts";
+import { accessOf } from "../access.ts";
 import { defineResourceType } from "../resource-type.ts";
 
 const path = z.string().startsWith("/");
@@ -41,6 +42,12 @@ export const supervisor = defineResourceType<SupervisorInputs, SupervisorInputs>
   async read(_id, state) {
     return {
       ...state,
+      directories: await Promise.all(
+        state.directories.map(async ({ path: directory, owner }) => ({
+          path: directory,
+          ...((await accessOf(directory, owner)) ?? { owner, mode: "missing" }),
+        })),
+      ),
       configuration: (await readFileIfExists(state.paths.configuration)) ?? "",
       state: (await supervisordPid(state.paths)) === undefined ? "stopped" : "running",
     };
@@ -65,5 +72,10 @@ async function start(wanted: SupervisorInputs): Promise<void> {
   await makeDirectory(wanted.paths.programs, { mode: 0o755 });
   await makeDirectory(dirname(wanted.paths.log), { mode: 0o755 });
   await writeFileAtomic(wanted.paths.configuration, wanted.configuration, { mode: 0o644 });
+  if ((await supervisordPid(wanted.paths)) === undefined) {
+    // What a killed one left running would hold ports. PostgreSQL stays: Patroni takes it over.
+    const { stackDirectory } = wanted.paths;
+    await endProcesses(await stackProcesses(stackDirectory, { postgres: false }), 20_000);
+  }
   await startSupervisord(wanted.paths, wanted.directories);
 }

@@ -1,4 +1,5 @@
-import { CtmError, run, waitFor } from "#system";
+import { join } from "node:path";
+import { CtmError, exists, waitFor } from "#system";
 import type { Descriptor } from "#stack";
 import { asSuperuser, provisioningOf } from "../../postgres/connection.ts";
 import { clusterOf, type ClusterView } from "../../postgres/patroni.ts";
@@ -7,6 +8,7 @@ import { endProcesses, stackProcesses } from "./processes.ts";
 import { waitUntilReady } from "./readiness.ts";
 import {
   programStates,
+  startProgram,
   startSupervisord,
   stopSupervisord,
   supervisordPid,
@@ -33,11 +35,32 @@ const apiTimeoutMs = 60_000;
  */
 export async function startStack(descriptor: Descriptor, options: StackOptions): Promise<void> {
   await startProcesses(descriptor, options);
+  await waitForProcesses(descriptor);
   await waitForLeader(descriptor, options);
   await waitUntilReady("api", apiReadiness(descriptor), apiTimeoutMs);
 }
 
-/** Starts what is not running, without waiting for the cluster to be healthy. */
+/**
+ * Starts what exists of a stack so far, and waits for a leader where a cluster was made: what an
+ * `up` needs before it looks at the database. A killed first run may have made less.
+ *
+ * @throws CtmError `deadline-passed`
+ */
+export async function startCluster(
+  descriptor: Descriptor,
+  options: StackOptions & { leaderTimeoutMs: number },
+): Promise<void> {
+  if (!(await exists(descriptor.supervisor.configuration))) return;
+  await startProcesses(descriptor, options);
+  const needed = descriptor.services.filter(({ kind }) => kind !== "api");
+  const made = await Promise.all(
+    needed.map(({ name }) => exists(join(descriptor.supervisor.programs, `${name}.conf`))),
+  );
+  if (made.includes(false) || !(await exists(descriptor.postgres.provisioning.certificate))) return;
+  await waitForLeader(descriptor, options);
+}
+
+/** Starts what is not running, without waiting for it. */
 async function startProcesses(descriptor: Descriptor, { report }: StackOptions): Promise<void> {
   const { supervisor } = descriptor;
   if ((await supervisordPid(supervisor)) === undefined) {
@@ -48,11 +71,11 @@ async function startProcesses(descriptor: Descriptor, { report }: StackOptions):
   const stopped = await programsIn(descriptor, ["STOPPED", "EXITED", "FATAL"]);
   if (stopped.length > 0) {
     report(`starting ${stopped.join(", ")}`);
-    await run("supervisorctl", ["-c", supervisor.configuration, "start", ...stopped], {
-      timeoutMs: 120_000,
-      accept: [0, 1, 3, 7],
-    });
+    for (const name of stopped) await startProgram(supervisor, name);
   }
+}
+
+async function waitForProcesses(descriptor: Descriptor): Promise<void> {
   let waiting: string[] = [];
   try {
     await waitFor(
@@ -127,7 +150,7 @@ async function endOrphans(descriptor: Descriptor, report: (line: string) => void
 /** Waits until some member holds the leader's role and accepts writes through the proxy. */
 export async function waitForLeader(
   descriptor: Descriptor,
-  { report }: StackOptions,
+  { report, leaderTimeoutMs: timeoutMs }: StackOptions & { leaderTimeoutMs?: number },
 ): Promise<ClusterView> {
   const endpoints = descriptor.postgres.members.map(({ rest }) => ({
     ...rest,
@@ -136,7 +159,7 @@ export async function waitForLeader(
   let shown = "";
   return await waitFor(
     "a leader behind the read-write port",
-    leaderTimeoutMs,
+    timeoutMs ?? leaderTimeoutMs,
     async () => {
       const view = await clusterOf(endpoints);
       const states = view.members

@@ -1,14 +1,22 @@
 import { join } from "node:path";
 import {
   CtmError,
-  exists,
   isRoot,
   makeDirectory,
   readFileIfExists,
   run,
+  systemErrorCode,
   waitFor,
   identityOf,
 } from "#system";
+import {
+  callSupervisord,
+  fieldsOf,
+  itemsOf,
+  RpcFault,
+  textOf,
+  type RpcValue,
+} from "./supervisor-rpc.ts";
 
 /** Where one stack's supervisord keeps its things. */
 export interface SupervisorPaths {
@@ -174,30 +182,38 @@ export async function startSupervisord(
 export async function stopSupervisord(paths: SupervisorPaths): Promise<void> {
   const pid = await supervisordPid(paths);
   if (pid === undefined) return;
-  await run("supervisorctl", ["-c", paths.configuration, "stop", "all"], {
-    timeoutMs: 180_000,
-    accept: [0, 1, 3, 4, 7],
-  });
+  // One that does not answer is ended all the same.
+  await callSupervisord(paths.socket, "supervisor.stopAllProcesses", [], stopTimeoutMs).catch(
+    () => undefined,
+  );
   process.kill(pid, "SIGTERM");
   await waitFor("supervisord to end", 90_000, async () =>
     (await supervisordPid(paths)) === undefined ? true : undefined,
   );
 }
 
+/** Longest stop of one program, or of all: PostgreSQL writes a checkpoint first. */
+const stopTimeoutMs = 180_000;
+
 /** Each program's state, or undefined when supervisord does not answer. */
 export async function programStates(
-  paths: SupervisorPaths,
+  paths: Pick<SupervisorPaths, "socket">,
 ): Promise<Map<string, ProgramState> | undefined> {
-  if (!(await exists(paths.socket))) return undefined;
-  // Exit code 3 only says that some program is not running.
-  const { stdout, code } = await run("supervisorctl", ["-c", paths.configuration, "status"], {
-    accept: [0, 3, 4],
-  });
-  if (code === 4) return undefined;
+  let answer: RpcValue | undefined;
+  try {
+    answer = await callSupervisord(paths.socket, "supervisor.getAllProcessInfo");
+  } catch (error) {
+    // No socket, nobody behind it, or a supervisord that is about to end.
+    if (isRpcFault(error, faults.shuttingDown)) return undefined;
+    if (["ENOENT", "ECONNREFUSED", "ECONNRESET"].includes(systemErrorCode(error) ?? "")) {
+      return undefined;
+    }
+    throw error;
+  }
   const states = new Map<string, ProgramState>();
-  for (const line of stdout.split("\n")) {
-    const [name, state] = line.trim().split(/\s+/);
-    if (name !== undefined && state !== undefined && isState(state)) states.set(name, state);
+  for (const { name, statename: state } of itemsOf(answer).map(fieldsOf)) {
+    const known = textOf(state);
+    if (isState(known)) states.set(textOf(name), known);
   }
   return states;
 }
@@ -218,16 +234,76 @@ export async function runProgram(
   log: string,
   options: { restart: boolean },
 ): Promise<void> {
-  const control = (...args: string[]): Promise<unknown> =>
-    run("supervisorctl", ["-c", paths.configuration, ...args], {
-      timeoutMs: 180_000,
-      // Its exit codes do not tell "was running already" from a failure: the state below does.
-      accept: [0, 1, 2, 3, 4, 7],
-    });
-  await control("update", name);
-  if (options.restart) await control("stop", name);
-  await control("start", name);
+  await updateProgram(paths, name);
+  if (options.restart) await stopProgram(paths, name);
+  await startProgram(paths, name);
   await waitUntilRunning(paths, name, log);
+}
+
+/** Starts a program that supervisord knows, without waiting for it. */
+export async function startProgram(paths: SupervisorPaths, name: string): Promise<void> {
+  // Whether a program runs is what its state says: one that cannot start is tried again.
+  await call(paths, "startProcess", [name, false], [faults.alreadyStarted, faults.spawnError]);
+}
+
+/** Stops a program and waits for its end. */
+export async function stopProgram(paths: SupervisorPaths, name: string): Promise<void> {
+  await call(paths, "stopProcess", [name], [faults.notRunning]);
+}
+
+/** Sends a signal, such as "HUP", to a running program. */
+export async function signalProgram(
+  paths: SupervisorPaths,
+  name: string,
+  signal: string,
+): Promise<void> {
+  await call(paths, "signalProcess", [name, signal], []);
+}
+
+/** Makes supervisord do what the program's file says now: know it, know it anew, or forget it. */
+async function updateProgram(paths: SupervisorPaths, name: string): Promise<void> {
+  // One list of one element, for historical reasons: [[added, changed, removed]].
+  const [lists] = itemsOf(await call(paths, "reloadConfig", [], []));
+  const [added, changed, removed] = itemsOf(lists).map((list) => itemsOf(list).includes(name));
+  if (changed === true || removed === true) {
+    await forgetProgram(paths, name);
+  }
+  if (changed === true || added === true) {
+    await call(paths, "addProcessGroup", [name], [faults.alreadyAdded]);
+  }
+}
+
+async function forgetProgram(paths: SupervisorPaths, name: string): Promise<void> {
+  await call(paths, "stopProcessGroup", [name], [faults.badName]);
+  await call(paths, "removeProcessGroup", [name], [faults.badName]);
+}
+
+/** supervisord's faults: https://supervisord.org/api.html. */
+const faults = {
+  shuttingDown: 6,
+  badName: 10,
+  spawnError: 50,
+  alreadyStarted: 60,
+  notRunning: 70,
+  alreadyAdded: 90,
+} as const;
+
+async function call(
+  paths: Pick<SupervisorPaths, "socket">,
+  method: string,
+  parameters: readonly (string | boolean)[],
+  accept: readonly number[],
+): Promise<RpcValue | undefined> {
+  try {
+    return await callSupervisord(paths.socket, `supervisor.${method}`, parameters, stopTimeoutMs);
+  } catch (error) {
+    if (accept.some((code) => isRpcFault(error, code))) return undefined;
+    throw error;
+  }
+}
+
+function isRpcFault(error: unknown, code: number): boolean {
+  return error instanceof RpcFault && error.faultCode === code;
 }
 
 /** How long a program may go between STARTING and BACKOFF before it counts as failed. */
@@ -243,7 +319,7 @@ async function waitUntilRunning(paths: SupervisorPaths, name: string, log: strin
         state = (await programStates(paths))?.get(name);
         return state === "RUNNING" || state === "FATAL" ? true : undefined;
       },
-      { intervalMs: 250 },
+      { intervalMs: 100 },
     );
   } catch {
     // Told below, with the program's own last words.
@@ -258,14 +334,7 @@ async function waitUntilRunning(paths: SupervisorPaths, name: string, log: strin
 
 /** Stops a program and makes supervisord forget it once its file is gone. */
 export async function removeProgram(paths: SupervisorPaths, name: string): Promise<void> {
-  if ((await programStates(paths)) === undefined) return;
-  await run("supervisorctl", ["-c", paths.configuration, "update", name], {
-    timeoutMs: 180_000,
-    accept: [0, 1, 2, 3, 4, 7],
-  });
-  await waitFor(`${name} to stop`, 120_000, async () =>
-    (await programStates(paths))?.has(name) === true ? undefined : true,
-  );
+  if ((await programStates(paths)) !== undefined) await forgetProgram(paths, name);
 }
 
 /** The end of a log, as an indented block to append to an error. */
