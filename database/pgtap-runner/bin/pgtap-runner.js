@@ -3,6 +3,6 @@
 // since Node strips types from nothing inside node_modules.
 import { existsSync } from "node:fs";
 
-const source = new URL("../src/cli.ts", import.meta.url);
-const { main } = await import(existsSync(source) ? source.href : "../dist/cli.js");
+const source = new URL("../src/cli/main.ts", import.meta.url);
+const { main } = await import(existsSync(source) ? source.href : "../dist/cli/main.js");
 await main(process.argv.slice(2));

@@ -1,4 +1,20 @@
 // Runs pgTAP tests in parallel on copies of a template database, strictly.
+export {
+  type AccessDeclaration,
+  type Actor,
+  type Command,
+  type ObjectDeclaration,
+  type Outcome,
+  defineAccess,
+} from "./access/declaration.ts";
+export {
+  type AccessCell,
+  type AccessObject,
+  type AccessOptions,
+  type AccessResult,
+  checkAccess,
+} from "./access/matrix.ts";
+export { accessHtml, accessMarkdown } from "./access/render.ts";
 export { RunnerError } from "./errors.ts";
 export { githubReporter } from "./report/github.ts";
 export { jsonReporter } from "./report/json.ts";

@@ -1,5 +1,6 @@
 import type { FileResult, RunResult } from "../results.ts";
-import { type ReportLine, type Tone, explainFile, formatCounts, formatDuration } from "./format.ts";
+import { type ReportLine, explainFile, formatCounts, formatDuration } from "./format.ts";
+import { paintLines } from "./paint.ts";
 import type { Reporter } from "./reporter.ts";
 
 export interface SpecOptions {
@@ -9,23 +10,10 @@ export interface SpecOptions {
   slowest: number;
 }
 
-const codes: Readonly<Record<Tone, string>> = {
-  good: "32",
-  bad: "31",
-  faint: "2",
-  strong: "1",
-  warning: "33",
-  plain: "",
-};
-
 /** The report for people: a line for each file as it ends, and why it is red right below it. */
 export function specReporter(options: SpecOptions): Reporter {
-  const paint = (line: ReportLine): string => {
-    const code = codes[line.tone];
-    return options.colour && code !== "" ? `\u001B[${code}m${line.text}\u001B[0m` : line.text;
-  };
   const writeLines = (lines: readonly ReportLine[]): void =>
-    options.write(lines.map((line) => `${paint(line)}\n`).join(""));
+    options.write(paintLines(lines, options.colour));
   return {
     onFileEnd: (result) => writeLines(fileLines(result)),
     onEnd: (result) => writeLines(summaryLines(result, options.slowest)),

@@ -1,15 +1,17 @@
-import { createWriteStream, readFileSync } from "node:fs";
+import { createWriteStream } from "node:fs";
 import { parseArgs, type ParseArgsConfig } from "node:util";
-import { RunnerError, messageOf } from "./errors.ts";
-import { githubReporter } from "./report/github.ts";
-import { jsonReporter } from "./report/json.ts";
-import { junitReporter } from "./report/junit.ts";
-import type { Reporter } from "./report/reporter.ts";
-import { specReporter } from "./report/spec.ts";
-import { tapReporter } from "./report/tap.ts";
-import { type RunOptions, runTests } from "./run/run-tests.ts";
-import type { ConnectionOptions } from "./server/connection-settings.ts";
+import { RunnerError, messageOf } from "../errors.ts";
+import { githubReporter } from "../report/github.ts";
+import { jsonReporter } from "../report/json.ts";
+import { junitReporter } from "../report/junit.ts";
+import { wantsColour } from "../report/paint.ts";
+import type { Reporter } from "../report/reporter.ts";
+import { specReporter } from "../report/spec.ts";
+import { tapReporter } from "../report/tap.ts";
+import { type RunOptions, runTests } from "../run/run-tests.ts";
+import { connectionOptionTypes, count, readConnection, version, wrongUsage } from "./options.ts";
 
+/** What `pgtap-runner --help` prints. */
 const usage = `pgtap-runner [options] FILES…
 
 Runs pgTAP tests: files, directories (every .sql and .pg file in them) and quoted globs. Each worker
@@ -18,6 +20,7 @@ has a copy of the database to itself; copies are dropped in the end.
   pgtap-runner -d app tests/
   pgtap-runner --url postgresql://postgres@localhost/app 'tests/**/*.sql' --reporter junit=report.xml
   pgtap-runner -d app --runtests --schema test --match '^test'
+  pgtap-runner rls --help       who may do what: every actor, object and command tried
 
 Where (default: the PG* variables, ~/.pgpass and service files, as psql):
   --url URL                  postgresql://user@host:port/database
@@ -59,12 +62,7 @@ Exit code: 0 everything passed; 1 something did not run; 2 wrong usage; 3 tests 
 `;
 
 const optionTypes = {
-  url: { type: "string" },
-  host: { type: "string", short: "h" },
-  port: { type: "string", short: "p" },
-  username: { type: "string", short: "U" },
-  dbname: { type: "string", short: "d" },
-  "maintenance-db": { type: "string" },
+  ...connectionOptionTypes,
   jobs: { type: "string", short: "j" },
   workers: { type: "string" },
   "in-place": { type: "boolean" },
@@ -107,31 +105,8 @@ function parse(args: readonly string[]) {
   }
 }
 
-function wrongUsage(what: string): RunnerError {
-  return new RunnerError("wrong-usage", what, { exitCode: 2, next: "pgtap-runner --help" });
-}
-
-function count(name: string, text: string | undefined, least = 1): number | undefined {
-  if (text === undefined) return undefined;
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < least) {
-    throw wrongUsage(`--${name} ${text} is no whole number of at least ${least}`);
-  }
-  return value;
-}
-
-/** The command line. Sets the exit code; throws only what is a defect of ours. */
-export async function main(args: readonly string[]): Promise<void> {
-  try {
-    process.exitCode = await execute(args);
-  } catch (error) {
-    if (!(error instanceof RunnerError)) throw error;
-    process.stderr.write(`${error.text}\n`);
-    process.exitCode = error.exitCode;
-  }
-}
-
-async function execute(args: readonly string[]): Promise<number> {
+/** Runs tests. Returns the exit code. */
+export async function runCommand(args: readonly string[]): Promise<number> {
   const { values, positionals } = parse(args);
   if (values.help === true) {
     process.stdout.write(usage);
@@ -146,23 +121,12 @@ async function execute(args: readonly string[]): Promise<number> {
   if (runtests && positionals.length > 0) {
     throw wrongUsage(`--runtests takes no files, but ${positionals[0]} was named`);
   }
-  const port = count("port", values.port);
-  const connection: ConnectionOptions = {
-    ...(values.url === undefined ? {} : { url: values.url }),
-    ...(values.host === undefined ? {} : { host: values.host }),
-    ...(port === undefined ? {} : { port }),
-    ...(values.username === undefined ? {} : { user: values.username }),
-    ...(values.dbname === undefined ? {} : { database: values.dbname }),
-    ...(values["maintenance-db"] === undefined
-      ? {}
-      : { maintenanceDatabase: values["maintenance-db"] }),
-  };
   const interruption = new AbortController();
   const { reporters, flush } = openReporters(values);
   const seconds = count("timeout", values.timeout);
   const options: RunOptions = {
     files: positionals,
-    connection,
+    connection: readConnection(values),
     reporters,
     runtests: runtests ? { schema: values.schema, match: values.match } : undefined,
     ...(values.ext === undefined ? {} : { extensions: values.ext }),
@@ -282,12 +246,6 @@ function makeReporter(
   }
 }
 
-function wantsColour(values: ReporterOptions): boolean {
-  if (values["no-color"] === true) return false;
-  if (values.color === true) return true;
-  return process.stdout.isTTY && (process.env["NO_COLOR"] ?? "") === "";
-}
-
 function parseShard(text: string | undefined): RunOptions["shard"] {
   if (text === undefined) return undefined;
   const match = /^(\d+)\/(\d+)$/.exec(text);
@@ -307,13 +265,4 @@ function parseVariables(pairs: readonly string[]): Record<string, string> {
       return [name, value];
     }),
   );
-}
-
-function version(): string {
-  const url = new URL("../package.json", import.meta.url);
-  const description: unknown = JSON.parse(readFileSync(url, "utf8"));
-  if (typeof description !== "object" || description === null || !("version" in description)) {
-    return "unknown";
-  }
-  return String(description.version);
 }

@@ -1,0 +1,14 @@
+import { RunnerError } from "../errors.ts";
+import { rlsCommand } from "./rls-command.ts";
+import { runCommand } from "./run-command.ts";
+
+/** The command line. Sets the exit code; throws only what is a defect of ours. */
+export async function main(args: readonly string[]): Promise<void> {
+  try {
+    process.exitCode = args[0] === "rls" ? await rlsCommand(args.slice(1)) : await runCommand(args);
+  } catch (error) {
+    if (!(error instanceof RunnerError)) throw error;
+    process.stderr.write(`${error.text}\n`);
+    process.exitCode = error.exitCode;
+  }
+}
