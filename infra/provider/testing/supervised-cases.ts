@@ -19,7 +19,7 @@ import {
 } from "../../runtime/local/supervisor.ts";
 import { service } from "../types/service.ts";
 import { supervisor } from "../types/supervisor.ts";
-import { defineCase, type RegisteredCase } from "./resource-case.ts";
+import { defineCase } from "./resource-case.ts";
 import { giveToNobody, ownUser, temporaryFolder } from "./temporary.ts";
 
 interface SupervisedScene {
@@ -49,7 +49,8 @@ const runDirectories = ({ folder }: SupervisedScene) => [
   { path: join(folder, "run/members"), owner: ownUser, mode: "0700" },
 ];
 
-const supervisorCase = defineCase<SupervisedScene>({
+/** The supervisord of a stack. */
+export const supervisorCase = defineCase<SupervisedScene>({
   type: supervisor,
   setUp: async () => {
     const scene = await setUp();
@@ -139,7 +140,7 @@ const supervisorCase = defineCase<SupervisedScene>({
 });
 
 /** A stack's supervisord, with one service that answers with what it has read. */
-interface ServiceScene extends SupervisedScene {
+export interface ServiceScene extends SupervisedScene {
   port: number;
   program: string;
 }
@@ -160,7 +161,7 @@ const at = ({ folder }: SupervisedScene, name: string): string => join(folder, "
 const log = ({ folder }: SupervisedScene): string => join(folder, "log/web.log");
 
 /** What the service says that it runs with. */
-async function served({ port }: ServiceScene): Promise<string> {
+export async function served({ port }: ServiceScene): Promise<string> {
   const answer = await fetch(`http://127.0.0.1:${port}/`, { headers: { connection: "close" } });
   return await answer.text();
 }
@@ -184,47 +185,55 @@ const filesOf = (scene: ServiceScene) => ({
   secretFiles: { [at(scene, "secret")]: textFile("a-secret-of-the-service", "0600") },
 });
 
-const serviceCase = defineCase<ServiceScene>({
-  type: service,
-  setUp: async () => {
-    const scene = await setUp();
-    await mkdir(join(scene.folder, "files"));
-    await writeFile(at(scene, "web.mjs"), script);
-    await writeFile(scene.paths.configuration, supervisordConfiguration(scene.paths));
-    await startSupervisord(scene.paths, runDirectories(scene));
-    const port = await freePort();
-    const program = programConfiguration({
-      name: "web",
-      command: [
-        process.execPath,
-        at(scene, "web.mjs"),
-        String(port),
-        ...["one", "two", "three", "secret"].map((name) => at(scene, name)),
-      ],
-      user: ownUser,
-      environment: {},
-      log: log(scene),
-      stopWaitSeconds: 5,
-      stopSignal: "TERM",
-      priority: 1,
-    });
-    return { ...scene, port, program };
-  },
-  tearDown,
-  inputs: (scene) => ({
+/** A supervisord that runs, and a program for it. */
+export async function serviceScene(): Promise<ServiceScene> {
+  const scene = await setUp();
+  await mkdir(join(scene.folder, "files"));
+  await writeFile(at(scene, "web.mjs"), script);
+  await writeFile(scene.paths.configuration, supervisordConfiguration(scene.paths));
+  await startSupervisord(scene.paths, runDirectories(scene));
+  const port = await freePort();
+  const program = programConfiguration({
     name: "web",
-    supervisor: scene.paths,
-    program: scene.program,
+    command: [
+      process.execPath,
+      at(scene, "web.mjs"),
+      String(port),
+      ...["one", "two", "three", "secret"].map((name) => at(scene, name)),
+    ],
+    user: ownUser,
+    environment: {},
     log: log(scene),
-    ...filesOf(scene),
-    initialFiles: { [at(scene, "initial")]: textFile("read once") },
-    restartWith: { certificate: "0a1b2c3d" },
-    reloadSignal: "HUP",
-    listens: [{ host: "127.0.0.1", port: scene.port }],
-    readiness: { kind: "http", host: "127.0.0.1", port: scene.port, path: "/", authority: null },
-    readyTimeoutSeconds: 20,
-    state: "running",
-  }),
+    stopWaitSeconds: 5,
+    stopSignal: "TERM",
+    priority: 1,
+  });
+  return { ...scene, port, program };
+}
+
+export const endServiceScene = tearDown;
+
+export const serviceInputs = (scene: ServiceScene) => ({
+  name: "web",
+  supervisor: scene.paths,
+  program: scene.program,
+  log: log(scene),
+  ...filesOf(scene),
+  initialFiles: { [at(scene, "initial")]: textFile("read once") },
+  restartWith: { certificate: "0a1b2c3d" },
+  reloadSignal: "HUP",
+  listens: [{ host: "127.0.0.1", port: scene.port }],
+  readiness: { kind: "http", host: "127.0.0.1", port: scene.port, path: "/", authority: null },
+  readyTimeoutSeconds: 20,
+  state: "running",
+});
+
+/** What it runs. */
+export const serviceCase = defineCase<ServiceScene>({
+  type: service,
+  setUp: serviceScene,
+  tearDown: endServiceScene,
+  inputs: serviceInputs,
   drift: [
     {
       how: "its files were edited, opened and removed",
@@ -309,6 +318,3 @@ const serviceCase = defineCase<ServiceScene>({
     await expect(served(scene)).rejects.toThrow("fetch failed");
   },
 });
-
-/** What supervisord runs. */
-export const supervisedCases: readonly RegisteredCase[] = [supervisorCase, serviceCase];

@@ -234,8 +234,9 @@ export async function runProgram(
   log: string,
   options: { restart: boolean },
 ): Promise<void> {
-  await updateProgram(paths, name);
-  if (options.restart) await stopProgram(paths, name);
+  const begun = await updateProgram(paths, name);
+  // One that has just begun reads its files now; a stop signal so early can be lost for good.
+  if (options.restart && !begun) await stopProgram(paths, name);
   await startProgram(paths, name);
   await waitUntilRunning(paths, name, log);
 }
@@ -260,17 +261,21 @@ export async function signalProgram(
   await call(paths, "signalProcess", [name, signal], []);
 }
 
-/** Makes supervisord do what the program's file says now: know it, know it anew, or forget it. */
-async function updateProgram(paths: SupervisorPaths, name: string): Promise<void> {
+/**
+ * Makes supervisord do what the program's file says now: know it, know it anew, or forget it.
+ *
+ * @returns whether that started the program
+ */
+async function updateProgram(paths: SupervisorPaths, name: string): Promise<boolean> {
   // One list of one element, for historical reasons: [[added, changed, removed]].
   const [lists] = itemsOf(await call(paths, "reloadConfig", [], []));
   const [added, changed, removed] = itemsOf(lists).map((list) => itemsOf(list).includes(name));
   if (changed === true || removed === true) {
     await forgetProgram(paths, name);
   }
-  if (changed === true || added === true) {
-    await call(paths, "addProcessGroup", [name], [faults.alreadyAdded]);
-  }
+  if (changed !== true && added !== true) return false;
+  await call(paths, "addProcessGroup", [name], [faults.alreadyAdded]);
+  return true;
 }
 
 async function forgetProgram(paths: SupervisorPaths, name: string): Promise<void> {

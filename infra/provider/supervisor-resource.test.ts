@@ -1,0 +1,3 @@
+import { supervisorCase } from "./testing/supervised-cases.ts";
+
+supervisorCase.describe();
