@@ -8,16 +8,18 @@ import {
   migrateUp,
   migrationFiles,
   migrationStatus,
-  type DatabaseConnection,
+  type MigrationFile,
+  type MigrationStatus,
 } from "#database";
-import { loginSettings } from "../../postgres/connection.ts";
+import { CtmError } from "#system";
+import { loginSettings, provisioningSchema, superuserSettings } from "../../postgres/connection.ts";
 import { defineResourceType } from "../resource-type.ts";
 
 const inputs = z.strictObject({
-  host: z.string(),
-  port: z.int(),
-  authority: z.string().startsWith("/"),
+  /** Where the server is, and how to look at the ledger whatever became of `user`. */
+  provisioning: provisioningSchema,
   database: z.string(),
+  /** Who migrates. */
   user: z.string(),
   password: z.string(),
   /** SHA-256 of each file by its name: what shall be applied. */
@@ -31,16 +33,18 @@ export const migrations = defineResourceType<MigrationsInputs, MigrationsInputs>
   inputs,
   secrets: ["password"],
   replacedBy: ["database"],
-  ignoredInDiff: ["host", "port", "authority", "user", "password"],
+  ignoredInDiff: ["provisioning", "user", "password"],
   async create(wanted, { report }) {
     await apply(wanted, report);
     return { id: wanted.database, outputs: wanted };
   },
   async read(_id, state) {
-    const status = await migrationStatus(await connectionOf(state));
+    const found = await statusOf(state);
+    if (found === undefined) return undefined;
+    const { status, files } = found;
     const pending = new Set(status.pending.map(({ name }) => name));
     const edited = new Map(status.edited.map((one) => [one.name, one.appliedChecksum]));
-    const applied = (await migrationFiles())
+    const applied = files
       .filter(({ name }) => !pending.has(name))
       .map(({ name, sha256 }): [string, string] => [name, edited.get(name) ?? sha256]);
     const missing = status.missing.map(({ version, checksum }): [string, string] => [
@@ -58,20 +62,32 @@ export const migrations = defineResourceType<MigrationsInputs, MigrationsInputs>
   },
 });
 
-async function apply(wanted: MigrationsInputs, report: (line: string) => void): Promise<void> {
-  const gitRevision = await revision();
-  await migrateUp(await connectionOf(wanted), {
-    actor: `${userInfo().username} (up)`,
-    ...(gitRevision === undefined ? {} : { gitRevision }),
-    onProgress: (progress) => {
-      const line = describeProgress(progress);
-      if (line !== undefined) report(line);
-    },
-  });
+/** Undefined when there is no such database. */
+async function statusOf(
+  state: MigrationsInputs,
+): Promise<{ status: MigrationStatus; files: MigrationFile[] } | undefined> {
+  try {
+    const settings = await superuserSettings(state.provisioning, state.database);
+    return { status: await migrationStatus(settings), files: await migrationFiles() };
+  } catch (error) {
+    if (error instanceof CtmError && error.code === "no-such-database") return undefined;
+    throw error;
+  }
 }
 
-async function connectionOf(target: MigrationsInputs): Promise<DatabaseConnection> {
-  return { ...(await loginSettings(target, target)), role: "ctm_owner" };
+async function apply(wanted: MigrationsInputs, report: (line: string) => void): Promise<void> {
+  const gitRevision = await revision();
+  await migrateUp(
+    { ...(await loginSettings(wanted.provisioning, wanted)), role: "ctm_owner" },
+    {
+      actor: `${userInfo().username} (up)`,
+      ...(gitRevision === undefined ? {} : { gitRevision }),
+      onProgress: (progress) => {
+        const line = describeProgress(progress);
+        if (line !== undefined) report(line);
+      },
+    },
+  );
 }
 
 /** The checkout's commit; undefined outside a git checkout. */
