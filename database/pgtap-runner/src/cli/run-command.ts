@@ -1,15 +1,9 @@
-import { createWriteStream } from "node:fs";
 import { parseArgs, type ParseArgsConfig } from "node:util";
-import { RunnerError, messageOf } from "../errors.ts";
-import { githubReporter } from "../report/github.ts";
-import { jsonReporter } from "../report/json.ts";
-import { junitReporter } from "../report/junit.ts";
-import { wantsColour } from "../report/paint.ts";
-import type { Reporter } from "../report/reporter.ts";
-import { specReporter } from "../report/spec.ts";
-import { tapReporter } from "../report/tap.ts";
+import { messageOf } from "../errors.ts";
 import { type RunOptions, runTests } from "../run/run-tests.ts";
+import { openReporters } from "./open-reporters.ts";
 import { connectionOptionTypes, count, readConnection, version, wrongUsage } from "./options.ts";
+import { watch } from "./watch.ts";
 
 /** What `pgtap-runner --help` prints. */
 const usage = `pgtap-runner [options] FILES…
@@ -121,13 +115,10 @@ export async function runCommand(args: readonly string[]): Promise<number> {
   if (runtests && positionals.length > 0) {
     throw wrongUsage(`--runtests takes no files, but ${positionals[0]} was named`);
   }
-  const interruption = new AbortController();
-  const { reporters, flush } = openReporters(values);
   const seconds = count("timeout", values.timeout);
   const options: RunOptions = {
     files: positionals,
     connection: readConnection(values),
-    reporters,
     runtests: runtests ? { schema: values.schema, match: values.match } : undefined,
     ...(values.ext === undefined ? {} : { extensions: values.ext }),
     workers: count("workers", values.workers ?? values.jobs),
@@ -142,20 +133,33 @@ export async function runCommand(args: readonly string[]): Promise<number> {
     assertions: values.assertions,
     pgtap: values.pgtap,
     keepOutput: values.verbose,
-    signal: interruption.signal,
   };
-  const release = catchSignals(interruption);
+  const interruption = new AbortController();
+  const run = async (files: readonly string[]): Promise<number> => {
+    const { reporters, flush } = openReporters(values);
+    try {
+      const { signal } = interruption;
+      const result = await runTests({ ...options, files, reporters, signal });
+      return result.exitCode;
+    } finally {
+      await flush();
+    }
+  };
+  const release = catchEnds(interruption);
   try {
-    const result = await runTests(options);
-    return result.exitCode;
+    return values.watch === true
+      ? await watch(options, run, interruption.signal)
+      : await run(positionals);
   } finally {
     release();
-    await flush();
   }
 }
 
-/** The first signal ends the run in order; with the second, the process ends at once. */
-function catchSignals(interruption: AbortController): () => void {
+/**
+ * The first signal ends the run in order; with the second, the process ends at once. That nobody
+ * reads the report any more (`| head`) ends it as well.
+ */
+function catchEnds(interruption: AbortController): () => void {
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
   const handle = (signal: NodeJS.Signals): void => {
     if (interruption.signal.aborted) {
@@ -166,84 +170,14 @@ function catchSignals(interruption: AbortController): () => void {
     process.stderr.write(`${signal}: stopping, and dropping the copies of the database\n`);
     interruption.abort();
   };
+  const broken = (): void => interruption.abort();
   const release = (): void => {
     for (const signal of signals) process.off(signal, handle);
+    process.stdout.off("error", broken);
   };
   for (const signal of signals) process.on(signal, handle);
+  process.stdout.on("error", broken);
   return release;
-}
-
-interface ReporterOptions {
-  reporter?: string[] | undefined;
-  json?: boolean | undefined;
-  slowest?: string | undefined;
-  color?: boolean | undefined;
-  "no-color"?: boolean | undefined;
-}
-
-function openReporters(values: ReporterOptions): {
-  reporters: Reporter[];
-  flush: () => Promise<void>;
-} {
-  const inActions = process.env["GITHUB_ACTIONS"] === "true";
-  const wanted = values.reporter ?? [];
-  if (values.json === true) wanted.push("json");
-  if (wanted.length === 0) wanted.push("spec", ...(inActions ? ["github"] : []));
-  const closing: (() => Promise<void>)[] = [];
-  const documents = wanted.filter((name) => /^(json|junit|tap)$/.test(name));
-  const onStdout = wanted.filter((name) => !name.includes("="));
-  if (documents.length > 0 && onStdout.length > 1) {
-    throw wrongUsage(`reporters ${onStdout.join(" and ")} cannot share standard output`);
-  }
-  const slowest = count("slowest", values.slowest, 0) ?? 3;
-  const reporters = wanted.map((text) => {
-    const [name = "", path] = text.split(/=(.*)/s, 2);
-    let write = (part: string): void => void process.stdout.write(part);
-    let colour = path === undefined && wantsColour(values);
-    if (path !== undefined) {
-      const stream = createWriteStream(path);
-      const failed = new Promise<never>((_, reject) => {
-        stream.on("error", (error) =>
-          reject(new RunnerError("report-failed", `${path}: ${error.message}`, { cause: error })),
-        );
-      });
-      failed.catch(() => undefined);
-      write = (part) => void stream.write(part);
-      colour = false;
-      closing.push(() =>
-        Promise.race([failed, new Promise<void>((resolve) => stream.end(() => resolve()))]),
-      );
-    }
-    return makeReporter(name, write, colour, slowest);
-  });
-  return {
-    reporters,
-    flush: async () => {
-      for (const close of closing) await close();
-    },
-  };
-}
-
-function makeReporter(
-  name: string,
-  write: (text: string) => void,
-  colour: boolean,
-  slowest: number,
-): Reporter {
-  switch (name) {
-    case "spec":
-      return specReporter({ write, colour, slowest });
-    case "tap":
-      return tapReporter(write);
-    case "junit":
-      return junitReporter(write);
-    case "github":
-      return githubReporter(write);
-    case "json":
-      return jsonReporter(write);
-    default:
-      throw wrongUsage(`there is no reporter "${name}": spec, tap, junit, github, json`);
-  }
 }
 
 function parseShard(text: string | undefined): RunOptions["shard"] {

@@ -41,7 +41,8 @@ function assertionLines(assertion: Assertion): string[] {
   const suffix =
     directive === undefined ? "" : ` # ${directive.kind.toUpperCase()} ${directive.reason}`;
   const verdict = assertion.passed ? "ok" : "not ok";
-  const lines = [`${verdict} ${assertion.number} - ${escape(assertion.description)}${suffix}`];
+  const name = assertion.description === "" ? "" : ` - ${escape(assertion.description)}`;
+  const lines = [`${verdict} ${assertion.number}${name}${suffix}`];
   if (!assertion.passed) {
     const { location } = assertion;
     if (location !== undefined) lines.push(`# at ${location.file}:${location.line}`);

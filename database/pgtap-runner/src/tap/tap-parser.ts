@@ -18,6 +18,7 @@ export interface TapSummary {
   problems: Problem[];
 }
 
+/** A test whose diagnostics may still follow. */
 interface OpenAssertion extends Assertion {
   diagnostics: string[];
   subtests: Assertion[];
@@ -49,6 +50,8 @@ export class TapParser {
   #problems: Problem[] = [];
   #reported = new Set<Problem["code"]>();
   #open: OpenAssertion | undefined;
+  /** Of the test that was read last, subtests included. */
+  #testStatement: Statement | undefined;
   /** Subtests read so far, innermost last; they belong to the test that follows them. */
   #nested: { level: number; assertion: OpenAssertion }[] = [];
 
@@ -66,7 +69,7 @@ export class TapParser {
     const first = text.charCodeAt(0);
     // Most output starts with none of "1", "B", "b", "n", "o", "#" and " ".
     if (first === 0x23) {
-      this.#comment(text, this.#open);
+      this.#comment(text, this.#open, statement);
       return true;
     }
     if (first === 0x6e || first === 0x6f) {
@@ -128,6 +131,7 @@ export class TapParser {
   #test(match: RegExpExecArray, statement: Statement | undefined): void {
     this.#flush();
     this.#tests += 1;
+    this.#testStatement = statement;
     const assertion = readAssertion(match, this.#tests, statement);
     assertion.subtests.push(
       ...this.#nested
@@ -164,22 +168,27 @@ export class TapParser {
     if (count === 0) this.#skipAll = skipAllPattern.exec(tail)?.[1];
   }
 
-  #comment(text: string, owner: OpenAssertion | undefined): void {
-    // runtests() announces each subtest; that belongs to what follows, not to what came before.
-    if (text.startsWith("# Subtest: ")) return;
-    if (owner !== undefined && owner.diagnostics.length < keptDiagnostics) {
-      owner.diagnostics.push(text.replace(/^# ?/, ""));
+  #comment(text: string, owner: OpenAssertion | undefined, statement: Statement | undefined): void {
+    // runtests() announces each subtest, finish() sums up: neither says anything of one test.
+    if (/^# (Subtest: |Looks like you (failed|planned) )/.test(text)) return;
+    if (owner === undefined || this.#testStatement !== statement) {
+      // diag() of the file's own: it belongs to the output.
+      this.#listener.onOther(text);
+      return;
     }
+    if (owner.diagnostics.length < keptDiagnostics)
+      owner.diagnostics.push(text.replace(/^# ?/, ""));
   }
 
   /** Subtests count for nothing by themselves: they say why the test that follows them failed. */
   #nestedLine(level: number, text: string, statement: Statement | undefined): boolean {
     if (text.startsWith("#")) {
-      this.#comment(text, this.#nested.at(-1)?.assertion);
+      this.#comment(text, this.#nested.at(-1)?.assertion, statement);
       return true;
     }
     const match = testPattern.exec(text);
     if (match === null) return planPattern.test(text);
+    this.#testStatement = statement;
     const assertion = readAssertion(match, Number(match[2] ?? 0), statement);
     const deeper = this.#nested.filter((nested) => nested.level > level);
     assertion.subtests.push(
