@@ -151,9 +151,7 @@ export class PostgresDatabase extends pulumi.ComponentResource {
     this.migrations = new Migrations(
       "migrations",
       {
-        host: listenAddress,
-        port: args.readWritePort,
-        authority: security.authorityPath,
+        provisioning,
         database: databaseName,
         user: "ctm_migrator",
         password: security.passwords.ctm_migrator.value,

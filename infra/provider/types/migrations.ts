@@ -1,13 +1,11 @@
-import { execFile } from "node:child_process";
 import { userInfo } from "node:os";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { z } from "zod";
 import {
   describeProgress,
   migrateUp,
   migrationFiles,
   migrationStatus,
+  repositoryRevision,
   type MigrationFile,
   type MigrationStatus,
 } from "#database";
@@ -76,7 +74,7 @@ async function statusOf(
 }
 
 async function apply(wanted: MigrationsInputs, report: (line: string) => void): Promise<void> {
-  const gitRevision = await revision();
+  const gitRevision = await repositoryRevision();
   await migrateUp(
     { ...(await loginSettings(wanted.provisioning, wanted)), role: "ctm_owner" },
     {
@@ -88,15 +86,4 @@ async function apply(wanted: MigrationsInputs, report: (line: string) => void): 
       },
     },
   );
-}
-
-/** The checkout's commit; undefined outside a git checkout. */
-async function revision(): Promise<string | undefined> {
-  try {
-    const cwd = fileURLToPath(new URL("../../..", import.meta.url));
-    const { stdout } = await promisify(execFile)("git", ["rev-parse", "HEAD"], { cwd });
-    return stdout.trim();
-  } catch {
-    return undefined;
-  }
 }

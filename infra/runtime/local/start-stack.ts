@@ -44,7 +44,7 @@ export async function startStack(descriptor: Descriptor, options: StackOptions):
  * Starts what exists of a stack so far, and waits for a leader where a cluster was made: what an
  * `up` needs before it looks at the database. A killed first run may have made less.
  *
- * @throws CtmError `deadline-passed`
+ * @throws CtmError `file-missing`, `deadline-passed`
  */
 export async function startCluster(
   descriptor: Descriptor,
@@ -56,7 +56,13 @@ export async function startCluster(
   const made = await Promise.all(
     needed.map(({ name }) => exists(join(descriptor.supervisor.programs, `${name}.conf`))),
   );
-  if (made.includes(false) || !(await exists(descriptor.postgres.provisioning.certificate))) return;
+  if (made.includes(false)) return;
+  const { certificate, key } = descriptor.postgres.provisioning;
+  if (!(await exists(certificate)) || !(await exists(key))) {
+    throw new CtmError("file-missing", `${certificate} or its key does not exist`, {
+      next: "npm run up writes it anew",
+    });
+  }
   await waitForLeader(descriptor, options);
 }
 
