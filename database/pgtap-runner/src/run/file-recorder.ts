@@ -158,6 +158,6 @@ export function notRun(path: string, reason: string): FileResult {
 }
 
 /** For messages: `file:line`. */
-export function formatLocation(location: Location): string {
+function formatLocation(location: Location): string {
   return `${location.file}:${location.line}`;
 }
