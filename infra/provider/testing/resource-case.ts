@@ -68,7 +68,7 @@ export function defineCase<Scene>(definition: ResourceCase<Scene>): RegisteredCa
 }
 
 /** Names of the inputs that a type knows. */
-function inputNames(type: AnyResourceType): string[] {
+export function inputNames(type: AnyResourceType): string[] {
   if (type.inputs instanceof z.ZodObject) return Object.keys(type.inputs.shape);
   throw new Error(`the inputs of ${type.token} are no object`);
 }

@@ -156,8 +156,3 @@ export function notRun(path: string, reason: string): FileResult {
     interpreter: "native",
   };
 }
-
-/** For messages: `file:line`. */
-function formatLocation(location: Location): string {
-  return `${location.file}:${location.line}`;
-}
