@@ -2,7 +2,6 @@ import type { ScriptError, Statement } from "../psql/statement.ts";
 import {
   type Assertion,
   type FileResult,
-  type Location,
   type OutputLine,
   type Problem,
   keptFailures,
