@@ -3,13 +3,16 @@
 -- The functions without a search_path of their own are called by those that pin it, for each audited
 -- statement, where every setting costs.
 
--- First key of the advisory locks of the audit log: the letters "audi".
+-- Added to an hour (since 1970) it is the first key of that hour's advisory locks.
 CREATE OR REPLACE FUNCTION audit_lock_class() RETURNS integer
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 1635083369 $$;
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 1635000000 $$;
 
 -- The moment of an audit row. Also marks, until the transaction ends, that it writes audit rows of
 -- this hour: an hour is sealed only when nobody does any more. The clock is read after the mark, for
 -- a row's time must not lie in an hour that was sealed while its writer waited.
+--
+-- Everybody who logs in may take advisory locks. So each transaction has a key of its own and never
+-- waits for it: somebody else's lock can put a seal off, and nobody's work.
 CREATE OR REPLACE FUNCTION audit_moment() RETURNS timestamptz
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -18,7 +21,8 @@ DECLARE
 BEGIN
     LOOP
         hour := floor(extract(epoch FROM clock_timestamp()) / 3600);
-        PERFORM pg_advisory_xact_lock_shared(audit_lock_class(), hour);
+        PERFORM pg_try_advisory_xact_lock_shared(
+            audit_lock_class() + hour, (pg_current_xact_id()::text::bigint & 2147483647)::integer);
         moment := clock_timestamp();
         EXIT WHEN floor(extract(epoch FROM moment) / 3600) = hour;
     END LOOP;
@@ -130,7 +134,7 @@ DECLARE
     margin CONSTANT interval := '1 minute';
     sealed_until timestamptz;
     seal_until timestamptz;
-    busy_hour integer;
+    busy_hour bigint;
     hour record;
     sealed_rows bigint := 0;
 BEGIN
@@ -139,22 +143,23 @@ BEGIN
         RAISE EXCEPTION 'the audit log is sealed under READ COMMITTED only'
             USING ERRCODE = 'invalid_transaction_state';
     END IF;
-    -- One at a time; the key is no hour of ours.
-    PERFORM pg_advisory_xact_lock(audit_lock_class(), -1);
+    -- One at a time.
+    LOCK TABLE audit_seals IN SHARE ROW EXCLUSIVE MODE;
     IF including_now THEN
-        PERFORM pg_advisory_xact_lock(
-            audit_lock_class(), floor(extract(epoch FROM clock_timestamp()) / 3600)::integer);
+        -- Waits for those who have written, and keeps the others out, who read the clock after.
+        LOCK TABLE audit_logs IN SHARE MODE;
         seal_until := clock_timestamp();
     ELSE
         seal_until := to_timestamp(floor(extract(epoch FROM clock_timestamp() - margin) / 3600) * 3600);
+        SELECT min(classid::bigint) - audit_lock_class() INTO busy_hour
+        FROM pg_locks
+        WHERE locktype = 'advisory' AND objsubid = 2
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          -- Hours up to the year 2084.
+          AND classid::bigint BETWEEN audit_lock_class() AND audit_lock_class() + 999999
+          AND pid <> pg_backend_pid();
+        seal_until := least(seal_until, to_timestamp(busy_hour * 3600));
     END IF;
-    SELECT min(objid::bigint) INTO busy_hour
-    FROM pg_locks
-    WHERE locktype = 'advisory' AND objsubid = 2
-      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND classid::bigint = audit_lock_class() AND objid::bigint < 4294967295
-      AND pid <> pg_backend_pid();
-    seal_until := least(seal_until, to_timestamp(busy_hour::bigint * 3600));
 
     SELECT coalesce(max(period_end), '-infinity') INTO sealed_until FROM audit_seals;
     IF seal_until <= sealed_until THEN

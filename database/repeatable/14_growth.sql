@@ -17,9 +17,9 @@ BEGIN
     IF months_ahead < 0 OR months_ahead > 120 OR months_ahead IS NULL THEN
         RAISE EXCEPTION 'months_ahead is between 0 and 120' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    -- One at a time.
-    PERFORM pg_advisory_xact_lock(audit_lock_class(), -2);
     FOR log IN SELECT * FROM log_tables() LOOP
+        -- One at a time; reading and writing go on.
+        EXECUTE format('LOCK TABLE public.%I IN SHARE UPDATE EXCLUSIVE MODE', log.name);
         SELECT max(upper_bound) INTO month FROM log_partitions(log.name);
         month := coalesce(month, date_trunc('month', now()));
         WHILE month <= last_month LOOP

@@ -142,14 +142,30 @@ describe("two at once", () => {
     );
   });
 
+  test("a lock that anybody may take stops nobody from working", async () => {
+    await withClient("ours", async (hostile) =>
+      withClient("ours", async (writer) => {
+        await hostile.query(
+          `SELECT pg_advisory_lock(1635000000 + hour, xid)
+           FROM (SELECT floor(extract(epoch FROM clock_timestamp()) / 3600)::integer AS hour,
+                        pg_current_xact_id()::text::integer AS now) moment,
+                generate_series(now, now + 100) xid`,
+        );
+        await writer.query("SET statement_timeout = '5s'");
+        const { rowCount } = await writer.query("INSERT INTO tasks (title) VALUES ('unhindered')");
+        expect(rowCount).toBe(1);
+      }),
+    );
+  });
+
   test("an older hour that somebody still writes stays open", async () => {
     await withClient("ours", async (writer) =>
       withClient("ours", async (sealer) => {
         // As a transaction does that began to write two hours ago.
         await writer.query("BEGIN");
         await writer.query(
-          `SELECT pg_advisory_xact_lock_shared(audit_lock_class(),
-             floor(extract(epoch FROM clock_timestamp()) / 3600)::integer - 2)`,
+          `SELECT pg_advisory_xact_lock_shared(
+             audit_lock_class() + floor(extract(epoch FROM clock_timestamp()) / 3600)::integer - 2, 1)`,
         );
         const before = await sealer.query("SELECT max(period_end) AS sealed FROM audit_seals");
         await sealer.query("DELETE FROM audit_seals");
