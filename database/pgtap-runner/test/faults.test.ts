@@ -97,9 +97,11 @@ describe("a worker that is killed", () => {
       "2-waits.sql": "failed connection-lost",
       ...allShort,
     });
-    expect(result.files[0]?.problems[0]?.message).toBe(
-      "terminating connection due to administrator command",
-    );
+    expect(result.files[0]?.problems[0]).toMatchObject({
+      message: "terminating connection due to administrator command",
+      location: { file: "1-waits.sql", line: 4 },
+      sql: "SELECT pg_sleep(600);",
+    });
     expect(result.files[0]?.counts.passed).toBe(1);
     expect(result.exitCode).toBe(3);
     expect(await clones()).toEqual([]);
@@ -214,6 +216,11 @@ describe("a run that is stopped", () => {
       "1-waits.sql": "failed timeout",
       "2-waits.sql": "failed timeout",
       ...allShort,
+    });
+    expect(result.files[0]?.counts.passed).toBe(1);
+    expect(result.files[0]?.problems[0]).toMatchObject({
+      message: "not done after 0.2 s",
+      location: { file: "1-waits.sql", line: 4 },
     });
     expect(result.exitCode).toBe(3);
     expect(await clones()).toEqual([]);

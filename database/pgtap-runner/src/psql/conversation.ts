@@ -2,7 +2,7 @@ import type { ConnectionLost, QueryHandler, QueryOutcome, Session } from "../ser
 import { NeedsPsql } from "./needs-psql.ts";
 import { type PrintOptions, UnalignedPrinter } from "./printer.ts";
 import type { Location } from "./query-buffer.ts";
-import type { Query, ScriptError, ScriptListener } from "./statement.ts";
+import type { Query, ScriptError, ScriptListener, Statement } from "./statement.ts";
 import type { Variables } from "./variables.ts";
 
 /** Departures from sending a statement and printing what comes back. */
@@ -29,14 +29,15 @@ const lonely: ReadonlySet<string> = new Set([
   "start",
 ]);
 
-/** Enough to keep the server busy; little enough to stop soon after an error. */
-const windowSize = 64;
+/** Statements sent together, and how many may wait for their answers: two batches. */
+const batchSize = 64;
+const mostUnderWay = 2 * batchSize;
 
 /**
  * Sends the statements of a script and prints their answers.
  *
  * Inside a transaction, statements are sent without waiting for the answers of those before them.
- * That changes nothing but the time it takes: once one fails, the server refuses the rest.
+ * That changes nothing but the time it takes: once one fails, the server skips or refuses the rest.
  */
 export class Conversation {
   readonly #session: Session;
@@ -46,7 +47,7 @@ export class Conversation {
   #underWay = 0;
   #waiting: { atMost: number; wake: () => void } | undefined;
   #error: ScriptError | undefined;
-  #lost: ConnectionLost | undefined;
+  #lost: { error: ConnectionLost; statement: Statement } | undefined;
   /** Wait for each answer: the script looks at what the last one left in variables. */
   lockstep = false;
 
@@ -65,6 +66,11 @@ export class Conversation {
   /** What stopped the script. */
   get error(): ScriptError | undefined {
     return this.#error;
+  }
+
+  /** The statement that was running when the connection was lost. */
+  get lostAt(): Statement | undefined {
+    return this.#lost?.statement;
   }
 
   /**
@@ -92,8 +98,8 @@ export class Conversation {
       !(words[0] === "prepare" && words[1] === "transaction");
     // Outside a transaction each statement commits, so nothing may run ahead of an error.
     if (mayRunAhead && this.#session.status === "T") {
-      this.#exchange(query, options);
-      return this.#underWay < windowSize ? undefined : this.#untilUnderWay(windowSize / 2);
+      this.#exchange(query, options, true);
+      return this.#underWay < mostUnderWay ? undefined : this.#untilUnderWay(batchSize);
     }
     return this.#sendAlone(query, options, echo);
   }
@@ -101,7 +107,7 @@ export class Conversation {
   async #sendAlone(query: Query, options: SendOptions, echo: boolean): Promise<void> {
     await this.drain();
     if (echo) this.#listener.onText(`${query.buffer.text}\n`, undefined);
-    this.#exchange(query, options);
+    this.#exchange(query, options, false);
     await this.drain();
   }
 
@@ -128,11 +134,11 @@ export class Conversation {
   }
 
   #raise(): void {
-    if (this.#lost !== undefined) throw this.#lost;
+    if (this.#lost !== undefined) throw this.#lost.error;
     if (this.#error !== undefined) throw new Stopped();
   }
 
-  #exchange(query: Query, options: SendOptions): void {
+  #exchange(query: Query, options: SendOptions, ahead: boolean): void {
     const { statement } = query;
     const quiet = this.#variables.isOn("QUIET");
     const before = this.#underWay > 0 ? "T" : this.#session.status;
@@ -143,7 +149,7 @@ export class Conversation {
     let copiedOut = false;
     const write = (text: string): void => this.#listener.onText(text, statement);
     this.#underWay += 1;
-    this.#session.send(query.buffer.text, {
+    const handler: QueryHandler = {
       onColumns: (names) => {
         hasRows = true;
         if (options.rows === undefined) {
@@ -181,11 +187,15 @@ export class Conversation {
         if (failed) this.#serverError(query, outcome);
         this.#answered();
       },
+      onSkipped: () => this.#answered(),
       onLost: (error) => {
-        this.#lost = error;
+        this.#lost ??= { error, statement };
         this.#answered();
       },
-    });
+    };
+    const { text } = query.buffer;
+    if (!ahead) this.#session.send(text, handler);
+    else if (this.#session.enqueue(text, handler) >= batchSize) this.#session.flush();
   }
 
   #setResultVariables(outcome: QueryOutcome, tag: string): void {
@@ -225,6 +235,7 @@ export class Conversation {
   }
 
   async #untilUnderWay(atMost: number): Promise<void> {
+    this.#session.flush();
     if (this.#underWay <= atMost) return;
     await new Promise<void>((wake) => {
       this.#waiting = { atMost, wake };

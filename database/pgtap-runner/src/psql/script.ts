@@ -89,6 +89,11 @@ export class Script {
     return this.#conversation.error;
   }
 
+  /** The statement that was running when the connection was lost. */
+  get lostAt(): Statement | undefined {
+    return this.#conversation.lostAt;
+  }
+
   async #runSource(source: Source, directory: string): Promise<void> {
     const conversation = this.#conversation;
     conversation.lockstep ||= lockstepPattern.test(source.text);

@@ -111,7 +111,12 @@ export async function runFileNatively(
       return finish(false, true);
     }
     if (!(error instanceof ConnectionLost)) throw error;
-    recorder.problem({ code: "connection-lost", message: error.message });
+    recorder.problem({
+      code: "connection-lost",
+      message: error.message,
+      location: script.lostAt?.location,
+      sql: script.lostAt?.sql,
+    });
     return finish(true, true);
   }
 }

@@ -285,7 +285,7 @@ class Run {
     signal: AbortSignal,
   ): Promise<FileRun | string> {
     if (file.needsPsql !== undefined) return file.needsPsql;
-    const abort = (): void => place.session.destroy("the run was stopped");
+    const abort = (): void => void place.session.terminate();
     if (signal.aborted) abort();
     signal.addEventListener("abort", abort);
     try {
@@ -321,13 +321,13 @@ class Run {
 
   /** A connection that we cut ourselves is no fault of the file. */
   #judge(result: FileResult, timedOut: boolean): FileResult {
-    const cut = result.problems.some(({ code }) => code === "connection-lost");
-    if (!cut) return result;
+    const cut = result.problems.find(({ code }) => code === "connection-lost");
+    if (cut === undefined) return result;
     const problems = result.problems.filter(({ code }) => code !== "connection-lost");
     if (problems.some(({ code }) => code === "bail-out")) return { ...result, problems };
     if (timedOut) {
       const seconds = (this.#options.timeoutMs ?? 0) / 1000;
-      problems.push({ code: "timeout", message: `not done after ${seconds} s`, next: "--timeout" });
+      problems.push({ ...cut, code: "timeout", message: `not done after ${seconds} s` });
       return { ...result, problems };
     }
     const reason = this.#interruption;
