@@ -10,6 +10,7 @@ import { describeStack } from "./describe.ts";
 import { PostgresCluster } from "./postgres/cluster.ts";
 import { PostgresDatabase } from "./postgres/database.ts";
 import { File, Stanza } from "./provider/resources.ts";
+import { startsAtBoot } from "./runtime/local/boot-unit.ts";
 import { LocalRuntime, systemUsers } from "./runtime/local/local-runtime.ts";
 import { localPackages } from "./runtime/local/packages.ts";
 import { binariesOf, serverVersion } from "./runtime/local/server-version.ts";
@@ -30,6 +31,7 @@ async function program(): Promise<void> {
     packages: localPackages(version),
     ports: topology.ports,
     runtimeDirectories: topology.runtimeDirectories,
+    atBoot: await startsAtBoot(),
   });
   const security = new Security("security", { paths, users, topology, after: runtime.base });
   const repository = runtime.data(

@@ -148,6 +148,9 @@ export class PostgresDatabase extends pulumi.ComponentResource {
       { ...child, dependsOn: settled },
     );
     this.backupReady = [backup, rewind];
+    this.logins = roles.flatMap((role) =>
+      this.#login(role, args, child, provisioning, [...grants, ...settled]),
+    );
     this.migrations = new Migrations(
       "migrations",
       {
@@ -157,10 +160,8 @@ export class PostgresDatabase extends pulumi.ComponentResource {
         password: security.passwords.ctm_migrator.value,
         files,
       },
-      { ...child, dependsOn: [...settled, ...madeExtensions, ...grants] },
-    );
-    this.logins = roles.flatMap((role) =>
-      this.#login(role, args, child, provisioning, [...grants, ...settled]),
+      // The migrator logs in with a password that a login may have to repair first.
+      { ...child, dependsOn: [...settled, ...madeExtensions, ...grants, ...this.logins] },
     );
     this.registerOutputs({});
   }

@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { ApiBundleInputs } from "./types/api-bundle.ts";
 import type { AuthorityInputs } from "./types/authority.ts";
+import type { BootUnitInputs } from "./types/boot-unit.ts";
 import type { CertificateInputs } from "./types/certificate.ts";
 import type { ClusterInputs } from "./types/cluster.ts";
 import type { ClusterSettingsInputs } from "./types/cluster-settings.ts";
@@ -97,6 +98,12 @@ export class Certificate extends CtmResource<CertificateInputs> {
 export class Supervisor extends CtmResource<SupervisorInputs> {
   constructor(name: string, inputs: Arguments<SupervisorInputs>, options: Options = {}) {
     super("ctm:local:Supervisor", name, inputs, [], options);
+  }
+}
+
+export class BootUnit extends CtmResource<BootUnitInputs> {
+  constructor(name: string, inputs: Arguments<BootUnitInputs>, options: Options = {}) {
+    super("ctm:local:BootUnit", name, inputs, [], options);
   }
 }
 

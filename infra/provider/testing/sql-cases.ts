@@ -197,23 +197,28 @@ const functionGrantsCase = defineCase<TlsServer>({
   },
 });
 
-interface MigratedServer extends TlsServer {
+export interface MigratedServer extends TlsServer {
+  database: string;
+  /** SHA-256 of each migration by its name. */
   files: Record<string, string>;
+  /** The migrator's password as the server keeps it. */
+  verifier: string;
 }
 
 /** A database as provisioning leaves it for the migrations. */
-export async function migratableDatabase(): Promise<MigratedServer> {
-  const server = await setUp("CREATE DATABASE taskmaster")();
+export async function migratableDatabase(database: string): Promise<MigratedServer> {
+  const server = await setUp(`CREATE DATABASE ${database}`)();
   const roles = new URL("../../../database/roles.sql", import.meta.url);
-  await server.query(await readFile(roles, "utf8"), "taskmaster");
-  await server.query(`ALTER ROLE ctm_migrator PASSWORD '${scramVerifier(password)}'`);
+  await server.query(await readFile(roles, "utf8"), database);
+  const verifier = scramVerifier(password);
+  await server.query(`ALTER ROLE ctm_migrator PASSWORD '${verifier}'`);
   const files = (await migrationFiles()).map(({ name, sha256 }) => [name, sha256]);
-  return { ...server, files: Object.fromEntries(files) as Record<string, string> };
+  return { ...server, database, verifier, files: Object.fromEntries(files) };
 }
 
-export const migrationsInputs = ({ provisioning, files }: MigratedServer) => ({
+export const migrationsInputs = ({ provisioning, database, files }: MigratedServer) => ({
   provisioning,
-  database: "taskmaster",
+  database,
   user: "ctm_migrator",
   password,
   files,
@@ -223,7 +228,7 @@ const tables = `(SELECT count(*)::int FROM pg_tables WHERE schemaname = 'public'
 
 const migrationsCase = defineCase<MigratedServer>({
   type: migrations,
-  setUp: migratableDatabase,
+  setUp: () => migratableDatabase("taskmaster"),
   inputs: migrationsInputs,
   drift: [
     {

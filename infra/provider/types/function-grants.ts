@@ -31,7 +31,9 @@ export const functionGrants = defineResourceType<FunctionGrantsInputs, FunctionG
       granted = await asSuperuser(state.provisioning, database, async (client) => {
         const { rows } = await client.query<{ signature: string }>(
           `SELECT signature FROM unnest($2::text[]) WITH ORDINALITY AS wanted(signature, position)
-           WHERE has_function_privilege($1, ('pg_catalog.' || signature)::regprocedure, 'EXECUTE')
+           -- A role that is gone holds nothing; asking for it by its name would be an error.
+           JOIN pg_roles ON rolname = $1
+           WHERE has_function_privilege(pg_roles.oid, ('pg_catalog.' || signature)::regprocedure, 'EXECUTE')
            ORDER BY position`,
           [state.role, granted],
         );

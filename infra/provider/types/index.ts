@@ -2,6 +2,7 @@
 import type { AnyResourceType } from "../resource-type.ts";
 import { apiBundle } from "./api-bundle.ts";
 import { authority } from "./authority.ts";
+import { bootUnit } from "./boot-unit.ts";
 import { certificate } from "./certificate.ts";
 import { clusterSettings } from "./cluster-settings.ts";
 import { cluster } from "./cluster.ts";
@@ -21,6 +22,7 @@ import { supervisor } from "./supervisor.ts";
 export const resourceTypes: readonly AnyResourceType[] = [
   apiBundle,
   authority,
+  bootUnit,
   certificate,
   cluster,
   clusterSettings,

@@ -3,8 +3,9 @@ import { userInfo } from "node:os";
 import { join } from "node:path";
 import { isRoot } from "#system";
 import type { Keep, StackPaths } from "#stack";
-import { Directory, Host, Ports, Service, Supervisor } from "../../provider/resources.ts";
+import { BootUnit, Directory, Host, Ports, Service, Supervisor } from "../../provider/resources.ts";
 import type { FileContent } from "../../provider/types/file.ts";
+import { bootUnit, bootUnitPath } from "./boot-unit.ts";
 import type { PortRequest } from "./ports.ts";
 import type { Readiness } from "./readiness.ts";
 import {
@@ -33,6 +34,8 @@ export interface LocalRuntimeArguments {
   ports: Readonly<Record<string, PortRequest>>;
   /** Folders below `paths.run` beside the stack's own. */
   runtimeDirectories: readonly RuntimeDirectory[];
+  /** Whether a unit of systemd starts the stack at boot. */
+  atBoot: boolean;
 }
 
 /** One process to keep running, as a component describes it. */
@@ -105,6 +108,17 @@ export class LocalRuntime extends pulumi.ComponentResource {
       },
       { parent: this, dependsOn: [this.#state, log, ports] },
     );
+    if (args.atBoot) {
+      new BootUnit(
+        "boot",
+        {
+          path: bootUnitPath(paths.stack),
+          content: bootUnit(paths.stack, supervisor, runtimeDirectories(args)),
+          enabled: true,
+        },
+        { parent: this, dependsOn: this.#supervisor },
+      );
+    }
     this.registerOutputs({});
   }
 
