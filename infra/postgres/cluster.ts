@@ -85,6 +85,7 @@ export class PostgresCluster extends pulumi.ComponentResource {
         endpoints: this.endpoints,
         credentialsPath: security.patroniRest.path,
         configuration: dynamic,
+        awaitingRestart: [],
       },
       { parent: this, dependsOn: this.cluster, deletedWith: this.cluster },
     );

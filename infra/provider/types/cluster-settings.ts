@@ -15,6 +15,8 @@ const inputs = z.strictObject({
   credentialsPath: z.string().startsWith("/"),
   /** Patroni's whole dynamic configuration. */
   configuration: z.record(z.string(), z.unknown()),
+  /** Members that still run with settings from before their last restart: none. */
+  awaitingRestart: z.array(z.string()),
 });
 export type ClusterSettingsInputs = z.infer<typeof inputs>;
 
@@ -33,7 +35,13 @@ export const clusterSettings = defineResourceType<ClusterSettingsInputs, Cluster
     const found = await dynamicConfiguration(Object.values(state.endpoints));
     // `pause` is set by people for maintenance; undoing it behind their back would hurt.
     delete found["pause"];
-    return { ...state, configuration: found };
+    const { members } = await clusterOf(Object.values(state.endpoints));
+    const awaiting = members.filter((member) => member.pending_restart === true);
+    return {
+      ...state,
+      configuration: found,
+      awaitingRestart: awaiting.map(({ name }) => name).toSorted(),
+    };
   },
   async update(_id, _state, wanted, { report }) {
     await apply(wanted, report);

@@ -1,0 +1,3 @@
+import { clusterCases } from "./testing/cluster-cases.ts";
+
+for (const one of clusterCases) one.describe();
