@@ -7,12 +7,14 @@ import type { Keep } from "#stack";
 import { bundleApi } from "../../../api/index.ts";
 import { portsFile } from "../../runtime/local/ports.ts";
 import { apiBundle } from "../types/api-bundle.ts";
+import { bootUnit } from "../types/boot-unit.ts";
 import { directory } from "../types/directory.ts";
 import { file, secretFile } from "../types/file.ts";
 import { host } from "../types/host.ts";
 import { ports } from "../types/ports.ts";
 import { secret } from "../types/secret.ts";
 import { fakeHost, type FakeHost } from "./fake-host.ts";
+import { fakeSystemctl, type FakeSystemctl } from "./fake-systemctl.ts";
 import { defineCase, type Drift, type RegisteredCase, type ResourceCase } from "./resource-case.ts";
 import { giveToNobody, ownUser, temporaryFolder } from "./temporary.ts";
 
@@ -335,6 +337,45 @@ const apiBundleCase = defineCase<FolderScene & { sha256: string }>({
   afterDelete: async ({ path }) => expect(await readFileIfExists(path)).toBeUndefined(),
 });
 
+const bootUnitCase = defineCase<FolderScene & { systemctl: FakeSystemctl }>({
+  type: bootUnit,
+  setUp: async () => ({
+    ...(await inFolder("ctm-x.service").setUp()),
+    systemctl: await fakeSystemctl(),
+  }),
+  tearDown: async ({ folder, systemctl }) => {
+    await systemctl.end();
+    await rm(folder, { recursive: true, force: true });
+  },
+  inputs: ({ path }) => ({ path, content: "[Unit]\nDescription=x\n", enabled: true }),
+  drift: [
+    {
+      how: "it was edited",
+      change: ({ path }) => writeFile(path, "[Unit]\nDescription=y\n"),
+      shows: ["content"],
+    },
+    {
+      how: "it was disabled",
+      change: ({ systemctl }) => systemctl.disable("ctm-x.service"),
+      shows: ["enabled"],
+    },
+    { how: "it was removed", change: ({ path }) => rm(path), shows: "gone" },
+  ],
+  identity: { path: "/elsewhere/ctm-x.service" },
+  instructions: {},
+  silent: {},
+  halfDone: [
+    {
+      left: "a unit that a killed run wrote and did not enable",
+      arrange: ({ path }) => writeFile(path, "[Unit]\n"),
+    },
+  ],
+  afterDelete: async ({ path, systemctl }) => {
+    expect(await exists(path)).toBe(false);
+    expect(await systemctl.enabled()).toEqual([]);
+  },
+});
+
 /** What is made on the machine itself. */
 export const hostCases: readonly RegisteredCase[] = [
   defineCase(fileCase(file)),
@@ -344,4 +385,5 @@ export const hostCases: readonly RegisteredCase[] = [
   portsCase,
   hostCase,
   apiBundleCase,
+  bootUnitCase,
 ];

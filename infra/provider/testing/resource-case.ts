@@ -10,8 +10,8 @@ export interface Drift<Scene> {
   /** Completes the sentence "sees that …". */
   how: string;
   change: (scene: Scene) => Promise<void>;
-  /** The property paths that the preview then names, or that the resource is gone. */
-  shows: string[] | ((scene: Scene) => string[]) | "gone";
+  /** The property paths that the preview then names, `{name}` standing for one of the case's names. */
+  shows: readonly string[] | "gone";
   /** Checked after the repair, beyond what the resource itself says. */
   repaired?: (scene: Scene) => Promise<void>;
   /** Needs another OS user. */
@@ -25,6 +25,8 @@ export interface ResourceCase<Scene> {
   setUp(): Promise<Scene>;
   tearDown?(scene: Scene): Promise<void>;
   inputs(scene: Scene): Properties;
+  /** Parts of paths that are known only when the scene is set, such as a temporary file's. */
+  names?(scene: Scene): Record<string, string>;
   drift: readonly Drift<Scene>[];
   /** Inputs that name the resource: another value makes another resource. */
   identity: Properties;
@@ -53,7 +55,7 @@ export interface RegisteredCase {
 
 export function defineCase<Scene>(definition: ResourceCase<Scene>): RegisteredCase {
   const { type, drift, identity, instructions, silent } = definition;
-  const shown = drift.flatMap(({ shows }) => (Array.isArray(shows) ? shows.map(propertyOf) : []));
+  const shown = drift.flatMap(({ shows }) => (shows === "gone" ? [] : shows.map(propertyOf)));
   const named = [identity, instructions, silent].flatMap((one) => Object.keys(one));
   return {
     type,
@@ -143,8 +145,9 @@ function tests<Scene>(definition: ResourceCase<Scene>): void {
     it.runIf(needsRoot === undefined || isRoot())(`sees that ${how}, and repairs it`, async () => {
       await change(scene);
       const seen = await look();
-      const expected = typeof shows === "function" ? shows(scene) : shows;
-      expect(pathsOf(seen)).toEqual(expected === "gone" ? [expected] : expected.toSorted());
+      const names = definition.names?.(scene) ?? {};
+      const expected = shows === "gone" ? [shows] : shows.map((path) => filled(path, names));
+      expect(pathsOf(seen)).toEqual(expected.toSorted());
       await repair(seen);
       await expectNoChange();
       await repaired?.(scene);
@@ -201,6 +204,10 @@ function tests<Scene>(definition: ResourceCase<Scene>): void {
 
 function pathsOf(found: FoundDiff | "gone"): string[] {
   return found === "gone" ? [found] : Object.keys(found.paths).toSorted();
+}
+
+function filled(path: string, names: Record<string, string>): string {
+  return path.replaceAll(/\{(\w+)\}/g, (_, name: string) => names[name] ?? `no ${name}`);
 }
 
 /** The property that a path begins with. */

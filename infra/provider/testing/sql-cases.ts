@@ -230,6 +230,10 @@ const migrationsCase = defineCase<MigratedServer>({
   type: migrations,
   setUp: () => migratableDatabase("taskmaster"),
   inputs: migrationsInputs,
+  names: ({ files }) => ({
+    views: named(files, "21_views"),
+    comments: named(files, "60_comments"),
+  }),
   drift: [
     {
       how: "a repeatable file was applied in another version",
@@ -237,12 +241,12 @@ const migrationsCase = defineCase<MigratedServer>({
         "UPDATE schema_repeatables SET checksum = 'other' WHERE name LIKE '21_views%'",
         "taskmaster",
       ),
-      shows: ({ files }) => [`files["${named(files, "21_views")}"]`],
+      shows: ['files["{views}"]'],
     },
     {
       how: "its ledger forgot a repeatable file",
       change: sql("DELETE FROM schema_repeatables WHERE name LIKE '60_comments%'", "taskmaster"),
-      shows: ({ files }) => [`files["${named(files, "60_comments")}"]`],
+      shows: ['files["{comments}"]'],
     },
   ],
   identity: { database: "another" },
