@@ -68,7 +68,7 @@ export function differences(found: unknown, wanted: unknown, path = ""): Differe
   if (Array.isArray(found) && Array.isArray(wanted)) {
     const length = Math.max(found.length, wanted.length);
     return Array.from({ length }, (_, index) =>
-      differences(found[index], wanted[index], `${path}[${index}]`),
+      differences(found[index], wanted[index], join(path, index)),
     ).flat();
   }
   if (isAbsent(found) && isAbsent(wanted)) return [];
@@ -81,7 +81,16 @@ function isAbsent(value: unknown): boolean {
   return value === undefined || value === null;
 }
 
-function join(path: string, key: string): string {
+/** Keys and indexes as a Pulumi property path, such as `files["/etc/x"].mode` or `names[1]`. */
+export function propertyPath(keys: readonly PropertyKey[]): string {
+  return keys.reduce<string>(
+    (path, key) => join(path, typeof key === "number" ? key : String(key)),
+    "",
+  );
+}
+
+function join(path: string, key: string | number): string {
+  if (typeof key === "number") return `${path}[${key}]`;
   if (!/^[A-Za-z_$][\w$]*$/.test(key)) return `${path}["${key.replaceAll('"', '\\"')}"]`;
   return path === "" ? key : `${path}.${key}`;
 }

@@ -17,6 +17,19 @@ export function unwrap(value: unknown): unknown {
   return Object.fromEntries(Object.entries(entries).map(([key, item]) => [key, unwrap(item)]));
 }
 
+/** Names of the properties that hold a secret anywhere, as they travel. */
+export function secretNames(properties: Properties): string[] {
+  return Object.entries(properties).flatMap(([key, value]) => (holdsSecret(value) ? [key] : []));
+}
+
+function holdsSecret(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const items = Object.entries(value);
+  return items.some(
+    ([key, item]) => (key === signatureKey && item === secretSignature) || holdsSecret(item),
+  );
+}
+
 /** Marks the named properties as secret and drops those without a value. */
 export function wrapSecrets(properties: Properties, secrets: readonly string[]): Properties {
   const present = Object.entries(properties).filter(([, value]) => value !== undefined);

@@ -9,12 +9,13 @@ import structMessage, { type Struct } from "google-protobuf/google/protobuf/stru
 import { CtmError, messageOf } from "#system";
 import {
   differences,
+  propertyPath,
   unknownValue,
   type AnyResourceType,
   type Context,
   type Properties,
 } from "./resource-type.ts";
-import { unwrap, wrapSecrets } from "./secrets.ts";
+import { secretNames, unwrap, wrapSecrets } from "./secrets.ts";
 
 /*
  * The provider side of Pulumi's gRPC protocol. The SDK has a server of its own, which answers no
@@ -94,12 +95,10 @@ export async function serve(
       const inputs = plain(request.getNews());
       const response = new protocol.CheckResponse();
       response.setInputs(request.getNews());
-      const checked = type.inputs.safeParse(inputs);
-      for (const issue of checked.success ? [] : checked.error.issues) {
-        if (containsUnknown(valueAt(inputs, issue.path))) continue;
+      for (const { path, reason } of problemsOf(type, inputs)) {
         const failure = new protocol.CheckFailure();
-        failure.setProperty(issue.path.join("."));
-        failure.setReason(issue.message);
+        failure.setProperty(propertyPath(path));
+        failure.setReason(reason);
         response.addFailures(failure);
       }
       return response;
@@ -136,14 +135,15 @@ export async function serve(
     create: unary(async (request: InstanceType<typeof protocol.CreateRequest>) => {
       const type = typeOf(request.getUrn());
       const inputs = plain(request.getProperties());
+      const secrets = secretsOf(type, request.getProperties());
       const response = new protocol.CreateResponse();
       if (request.getPreview()) {
-        response.setProperties(struct(inputs, type.secrets));
+        response.setProperties(struct(inputs, secrets));
         return response;
       }
       const made = await type.create(type.inputs.parse(inputs), contextOf(request.getUrn()));
       response.setId(made.id);
-      response.setProperties(struct(made.outputs, type.secrets));
+      response.setProperties(struct(made.outputs, secrets));
       return response;
     }),
     read: unary(async (request: InstanceType<typeof protocol.ReadRequest>) => {
@@ -151,13 +151,14 @@ export async function serve(
       const found = await type.read(request.getId(), plain(request.getProperties()));
       const response = new protocol.ReadResponse();
       if (found === undefined) return response;
+      const secrets = secretsOf(type, request.getProperties(), request.getInputs());
       response.setId(request.getId());
-      response.setProperties(struct(found, type.secrets));
+      response.setProperties(struct(found, secrets));
       const names = Object.keys(plain(request.getInputs()));
       const inputs = Object.fromEntries(
         Object.entries(found).filter(([key]) => names.includes(key)),
       );
-      response.setInputs(struct(inputs, type.secrets));
+      response.setInputs(struct(inputs, secrets));
       return response;
     }),
     update: unary(async (request: InstanceType<typeof protocol.UpdateRequest>) => {
@@ -173,7 +174,7 @@ export async function serve(
             type.inputs.parse(inputs),
             contextOf(request.getUrn()),
           );
-      response.setProperties(struct(outputs, type.secrets));
+      response.setProperties(struct(outputs, secretsOf(type, request.getNews())));
       return response;
     }),
     delete: unary(async (request: InstanceType<typeof protocol.DeleteRequest>) => {
@@ -208,12 +209,39 @@ function plain(message: Struct | undefined): Properties {
   return value as Properties;
 }
 
+/** What to wrap: the type's own secrets, and whatever the program handed over as one. */
+function secretsOf(type: AnyResourceType, ...messages: (Struct | undefined)[]): string[] {
+  return [
+    ...type.secrets,
+    ...messages.flatMap((message) => secretNames(message?.toJavaScript() ?? {})),
+  ];
+}
+
 function struct(properties: Properties, secrets: readonly string[]): Struct {
   const wrapped: unknown = JSON.parse(JSON.stringify(wrapSecrets(properties, secrets)));
   return structMessage.Struct.fromJavaScript(
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- JSON is what a Struct holds
     wrapped as Parameters<typeof Struct.fromJavaScript>[0],
   );
+}
+
+/** Everything that is wrong with the inputs, but for what a preview cannot know yet. */
+function problemsOf(
+  type: AnyResourceType,
+  inputs: Properties,
+): { path: readonly PropertyKey[]; reason: string }[] {
+  const checked = type.inputs.safeParse(inputs);
+  if (checked.success) return [];
+  return checked.error.issues
+    .flatMap((issue) =>
+      issue.code === "unrecognized_keys"
+        ? issue.keys.map((key) => ({
+            path: [...issue.path, key],
+            reason: `${type.token} has no input of this name`,
+          }))
+        : [{ path: issue.path, reason: issue.message }],
+    )
+    .filter(({ path }) => !containsUnknown(valueAt(inputs, path)));
 }
 
 function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
