@@ -83,14 +83,13 @@ export function parseConfiguration(all: Readonly<Record<string, string>>): Confi
   if (parsed.success) return parsed.data;
   const issues = parsed.error.issues.flatMap((issue) => {
     const place = `${prefix}${pathOf(issue.path)}`;
-    switch (issue.code) {
-      case "unrecognized_keys":
-        return issue.keys.map((key) => `${prefix}${pathOf([...issue.path, key])} is no key of ctm`);
-      case "invalid_key":
-        return issue.issues.map(({ message }) => `${place}: ${message}`);
-      default:
-        return [`${place}: ${issue.message}`];
+    if (issue.code === "unrecognized_keys") {
+      return issue.keys.map((key) => `${prefix}${pathOf([...issue.path, key])} is no key of ctm`);
     }
+    if (issue.code === "invalid_key") {
+      return issue.issues.map(({ message }) => `${place}: ${message}`);
+    }
+    return [`${place}: ${issue.message}`];
   });
   throw new CtmError("bad-configuration", issues.join("; "), {
     next: "pulumi config, and infra/config.ts for every key",
