@@ -425,15 +425,13 @@ export class Scanner {
       const character = text.charAt(input.position);
       if (/[\s\\]/.test(character)) break;
       quoted ||= /['":]/.test(character);
-      if (character === "'") {
-        const value = this.#singleQuoted(input);
-        if (value === undefined) return this.#unterminated(input);
-        result += value;
-      } else if (character === '"') {
+      if (character === "'") result += this.#singleQuoted(input);
+      else if (character === '"') {
         const close = text.indexOf('"', input.position + 1);
-        if (close === -1) return this.#unterminated(input);
-        result += text.slice(input.position, close + 1);
-        input.position = close + 1;
+        const end = close === -1 ? text.length : close + 1;
+        if (close === -1) this.#onWarning("unterminated quoted string");
+        result += text.slice(input.position, end);
+        input.position = end;
       } else if (character === "`") {
         if (substitute) throw new BacktickArgument();
         const close = text.indexOf("`", input.position + 1);
@@ -448,15 +446,7 @@ export class Scanner {
     return { text: result, quoted };
   }
 
-  /** psql drops such an argument, and what follows it. */
-  #unterminated(input: Input): undefined {
-    this.#onWarning("unterminated quoted string");
-    input.position = input.text.length;
-    return undefined;
-  }
-
-  /** The value of a quoted string, or undefined if it does not end. */
-  #singleQuoted(input: Input): string | undefined {
+  #singleQuoted(input: Input): string {
     const { text } = input;
     let result = "";
     let at = input.position + 1;
@@ -482,7 +472,9 @@ export class Scanner {
         at += whole.length - 1;
       } else result += character;
     }
-    return undefined;
+    this.#onWarning("unterminated quoted string");
+    input.position = text.length;
+    return result;
   }
 
   #argumentVariable(input: Input, substitute: boolean): string {
