@@ -5,8 +5,23 @@
 -- Nobody reads or writes them yet:
 -- squawk-ignore-file require-concurrent-index-creation
 
--- Views of ours that may read them, made again by 21_views.sql.
-DROP VIEW IF EXISTS comprehensive_dashboard, performance_monitoring;
+-- Dashboards that somebody made by hand on top of them; 21_views.sql makes ours, which are not.
+DO $$
+DECLARE
+    dashboard regclass;
+BEGIN
+    FOR dashboard IN
+        SELECT DISTINCT ev_class
+        FROM pg_depend JOIN pg_rewrite ON classid = 'pg_rewrite'::regclass AND pg_rewrite.oid = objid
+        WHERE refobjid IN (to_regclass('public.task_dependency_tree'),
+                           to_regclass('public.task_performance_summary'))
+          AND ev_class IN (to_regclass('public.comprehensive_dashboard'),
+                           to_regclass('public.performance_monitoring'))
+    LOOP
+        EXECUTE format('DROP VIEW %s', dashboard);
+    END LOOP;
+END
+$$;
 
 DROP MATERIALIZED VIEW IF EXISTS task_dependency_tree_next, task_performance_summary_next;
 

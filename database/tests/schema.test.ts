@@ -8,9 +8,12 @@ import {
   type FileResult,
   type Problem,
 } from "../pgtap-runner/src/index.ts";
+import { compareCatalogs } from "../catalog/compare-catalogs.ts";
+import { readCatalog } from "../catalog/read-catalog.ts";
 import { connect, disconnect } from "../runner/connect.ts";
 import { makeFreshDatabase } from "../runner/fresh-database.ts";
 import { migrateUp } from "../runner/migrate-up.ts";
+import { migrationFiles } from "../runner/migration-files.ts";
 import { startScratchServer, type ScratchServer } from "../runner/scratch-server.ts";
 
 const folder = fileURLToPath(new URL(".", import.meta.url));
@@ -60,6 +63,19 @@ test("no migration writes the ledger, which is the runner's", async () => {
     const text = await readFile(new URL(name, migrations), "utf8");
     expect(text, name).not.toMatch(/INSERT\s+INTO\s+schema_migrations/i);
   }
+});
+
+test("each repeatable file can run again by itself", { timeout: 60_000 }, async () => {
+  const files = (await migrationFiles()).filter(({ kind }) => kind === "repeatable");
+  await withClient("ours", async (client) => {
+    const before = await readCatalog(client);
+    for (const { name, path } of files) {
+      await client.query(
+        `BEGIN; SET LOCAL ROLE ctm_owner; ${await readFile(path, "utf8")}; COMMIT`,
+      );
+      expect(compareCatalogs(before, await readCatalog(client)), name).toEqual([]);
+    }
+  });
 });
 
 describe("two at once", () => {
