@@ -5,6 +5,14 @@ const port = z.int().min(1024).max(65535);
 /** A size such as "512MB" or "8GB". */
 const size = z.string().regex(/^[1-9]\d*(MB|GB)$/, 'must be a size such as "512MB" or "8GB"');
 
+/** Settings on which the stack's doors, archive and addresses stand. */
+const ownParameters =
+  /^(listen_addresses|port|cluster_name|unix_socket_\w+|ssl|ssl_\w+|password_encryption|archive_mode|archive_command|archive_library|restore_command|recovery_target\w*|primary_\w+|synchronous_standby_names|data_directory|config_file|hba_file|ident_file|external_pid_file)$/;
+const parameterName = z
+  .string()
+  .regex(/^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?$/, "must be a PostgreSQL setting in lower case")
+  .refine((name) => !ownParameters.test(name), "is set by ctm itself");
+
 const memberSchema = z.strictObject({
   name: z.string().regex(/^[a-z][a-z0-9-]{0,31}$/, "must be a letter, then a-z, 0-9 or dashes"),
 });
@@ -46,7 +54,7 @@ const configurationSchema = z.strictObject({
   /** Cores for PostgreSQL, all members of this host together. Default all of the machine's. */
   cores: z.int().min(1).max(1024).optional(),
   /** PostgreSQL settings over the derived ones, such as {"work_mem": "64MB"}. */
-  parameters: z.record(z.string().regex(/^[a-z_]+$/), z.string()).default({}),
+  parameters: z.record(parameterName, z.string()).default({}),
   /** Seconds after which a WAL segment is archived even when it is not full. Default 60. */
   archiveTimeoutSeconds: z.int().min(1).max(3600).default(60),
   /** Days that full backups, with the WAL between them, are kept. Default 30. */
@@ -73,11 +81,16 @@ export function parseConfiguration(all: Readonly<Record<string, string>>): Confi
   );
   const parsed = configurationSchema.safeParse(values);
   if (parsed.success) return parsed.data;
-  const issues = parsed.error.issues.flatMap((issue) =>
-    issue.code === "unrecognized_keys"
-      ? issue.keys.map((key) => `${prefix}${pathOf([...issue.path, key])} is no key of ctm`)
-      : [`${prefix}${pathOf(issue.path)}: ${issue.message}`],
-  );
+  const issues = parsed.error.issues.flatMap((issue) => {
+    const place = `${prefix}${pathOf(issue.path)}`;
+    if (issue.code === "unrecognized_keys") {
+      return issue.keys.map((key) => `${prefix}${pathOf([...issue.path, key])} is no key of ctm`);
+    }
+    if (issue.code === "invalid_key") {
+      return issue.issues.map(({ message }) => `${place}: ${message}`);
+    }
+    return [`${place}: ${issue.message}`];
+  });
   throw new CtmError("bad-configuration", issues.join("; "), {
     next: "pulumi config, and infra/config.ts for every key",
     exitCode: 2,

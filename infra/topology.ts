@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { cpus, totalmem } from "node:os";
 import type { Keep, StackPaths } from "#stack";
 import { bytesOf, type Configuration } from "./config.ts";
-import { deriveSettings, type DerivedSettings } from "./postgres/settings.ts";
+import { deriveSettings, withParameters, type DerivedSettings } from "./postgres/settings.ts";
 import type { PortRequest } from "./runtime/local/ports.ts";
 import type { RuntimeDirectory } from "./runtime/local/supervisor.ts";
 import type { SystemUsers } from "./runtime/local/local-runtime.ts";
@@ -71,7 +71,10 @@ export function topologyOf(
       bundle: join(paths.state, "api", "main.mjs"),
       configuration: join(paths.state, "api", "api.json"),
     },
-    settings: deriveSettings({ memoryBytes, cores, members: members.length }),
+    settings: withParameters(
+      deriveSettings({ memoryBytes, cores, members: members.length }),
+      configuration.parameters,
+    ),
     cores,
     ports: portRequests(configuration),
     runtimeDirectories: [

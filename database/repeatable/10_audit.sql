@@ -7,40 +7,11 @@
 CREATE OR REPLACE FUNCTION audit_lock_class() RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT 1635000000 $$;
 
--- The moment of an audit row. Also marks, until the transaction ends, that it writes audit rows of
--- this hour: an hour is sealed only when nobody does any more. The clock is read after the mark, for
--- a row's time must not lie in an hour that was sealed while its writer waited.
---
--- Everybody who logs in may take advisory locks. So each transaction has a key of its own and never
--- waits for it: somebody else's lock can put a seal off, and nobody's work.
-CREATE OR REPLACE FUNCTION audit_moment() RETURNS timestamptz
-LANGUAGE plpgsql VOLATILE AS $$
-DECLARE
-    hour integer;
-    moment timestamptz;
-BEGIN
-    LOOP
-        hour := floor(extract(epoch FROM clock_timestamp()) / 3600);
-        PERFORM pg_try_advisory_xact_lock_shared(
-            audit_lock_class() + hour, (pg_current_xact_id()::text::bigint & 2147483647)::integer);
-        moment := clock_timestamp();
-        EXIT WHEN floor(extract(epoch FROM moment) / 3600) = hour;
-    END LOOP;
-    RETURN moment;
-END
-$$;
-
--- The client's address as the API gives it, else that of the connection. A malformed one must not
--- keep a change from being made.
+-- The client's address as the API gives it; a malformed one must not keep a change from being made.
 CREATE OR REPLACE FUNCTION audit_client_address() RETURNS inet
 LANGUAGE plpgsql STABLE AS $$
-DECLARE
-    given CONSTANT text := nullif(current_setting('app.client_address', true), '');
 BEGIN
-    IF given IS NULL THEN
-        RETURN inet_client_addr();
-    END IF;
-    RETURN given::inet;
+    RETURN current_setting('app.client_address')::inet;
 EXCEPTION WHEN invalid_text_representation THEN
     RETURN inet_client_addr();
 END
@@ -48,31 +19,52 @@ $$;
 
 -- Who changes something, from where and when: the end of each audit row. Where no user is set, it is
 -- the one who logged in.
+--
+-- Also marks, until the transaction ends, that it writes audit rows of this hour: an hour is sealed only
+-- when nobody does any more. The clock is read after the mark, for a row's time must not lie in an hour
+-- that was sealed while its writer waited. Everybody who logs in may take advisory locks, so each
+-- transaction has a key of its own and never waits for it: somebody else's lock can put a seal off, and
+-- nobody's work.
 CREATE OR REPLACE FUNCTION audit_circumstances(
     OUT user_id varchar, OUT session_id varchar, OUT ip_address inet, OUT user_agent text,
     OUT "timestamp" timestamptz, OUT metadata jsonb)
 LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    transaction_id CONSTANT bigint := pg_current_xact_id()::text;
+    hour integer;
 BEGIN
     user_id := left(coalesce(nullif(current_setting('app.current_user_id', true), ''), session_user), 255);
     session_id := left(nullif(current_setting('app.session_id', true), ''), 255);
-    ip_address := audit_client_address();
+    ip_address := CASE WHEN coalesce(current_setting('app.client_address', true), '') = ''
+                       THEN inet_client_addr() ELSE audit_client_address() END;
     user_agent := nullif(current_setting('app.user_agent', true), '');
-    "timestamp" := audit_moment();
     metadata := jsonb_strip_nulls(jsonb_build_object(
         'api_key_id', nullif(current_setting('app.api_key_id', true), ''),
         'request_id', nullif(current_setting('app.request_id', true), ''),
         'database_user', session_user,
-        'transaction', pg_current_xact_id()::text));
+        'transaction', transaction_id::text));
+    LOOP
+        hour := floor(extract(epoch FROM clock_timestamp()) / 3600);
+        PERFORM pg_try_advisory_xact_lock_shared(
+            audit_lock_class() + hour, (transaction_id & 2147483647)::integer);
+        "timestamp" := clock_timestamp();
+        EXIT WHEN floor(extract(epoch FROM "timestamp") / 3600) = hour;
+    END LOOP;
 END
 $$;
 
--- Puts "[redacted]" in place of those of the named columns that have a value.
-CREATE OR REPLACE FUNCTION audit_redact(row_values jsonb, secret_columns text[]) RETURNS jsonb
+-- Puts "[redacted]" in place of those of the named columns that have a value. A setting's value is
+-- secret only when the setting says so, before or after.
+CREATE OR REPLACE FUNCTION audit_redact(
+    row_values jsonb, secret_columns text[], row_before jsonb, row_after jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT row_values || coalesce(
         (SELECT jsonb_object_agg(secret_column, '[redacted]'::text)
          FROM unnest(secret_columns) secret_column
-         WHERE jsonb_typeof(row_values -> secret_column) <> 'null'), '{}')
+         WHERE jsonb_typeof(row_values -> secret_column) <> 'null'
+           AND (NOT row_after ? 'is_sensitive'
+                OR 'true' IN (row_before ->> 'is_encrypted', row_before ->> 'is_sensitive',
+                              row_after ->> 'is_encrypted', row_after ->> 'is_sensitive'))), '{}')
 $$;
 
 -- 32 bytes that stand for an audit row: its id, and half of a SHA-256 of everything in it. Written so
@@ -123,18 +115,31 @@ BEGIN
 END
 $$;
 
+-- The transactions of others that have marked an hour as theirs to write (audit_circumstances).
+CREATE OR REPLACE FUNCTION audit_writers() RETURNS TABLE (hour bigint, transaction text)
+LANGUAGE sql VOLATILE AS $$
+    SELECT classid::bigint - audit_lock_class(), virtualtransaction
+    FROM pg_locks
+    WHERE locktype = 'advisory' AND objsubid = 2
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      -- Hours up to the year 2084.
+      AND classid::bigint BETWEEN audit_lock_class() AND audit_lock_class() + 999999
+      AND pid <> pg_backend_pid()
+$$;
+
 -- Seals every hour of the audit log that has ended and that nobody writes any more, and returns how
--- many rows that were. With `including_now`, everything up to this moment: it then waits for those
--- who are writing, and lets nobody write until its transaction ends.
+-- many rows that were. With `including_now`, everything up to this moment: it then waits, for half a
+-- minute at most, until those who are writing have ended.
 CREATE OR REPLACE FUNCTION seal_audit_log(including_now boolean DEFAULT false) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     -- Clocks of two servers differ: after a failover an hour is not over at once.
     margin CONSTANT interval := '1 minute';
+    patience CONSTANT interval := '30 seconds';
     sealed_until timestamptz;
     seal_until timestamptz;
-    busy_hour bigint;
+    writers text[];
     hour record;
     sealed_rows bigint := 0;
 BEGIN
@@ -146,19 +151,19 @@ BEGIN
     -- One at a time.
     LOCK TABLE audit_seals IN SHARE ROW EXCLUSIVE MODE;
     IF including_now THEN
-        -- Waits for those who have written, and keeps the others out, who read the clock after.
-        LOCK TABLE audit_logs IN SHARE MODE;
         seal_until := clock_timestamp();
+        -- Whoever read the clock before that has a mark now.
+        SELECT coalesce(array_agg(transaction), '{}') INTO writers FROM audit_writers();
+        WHILE EXISTS (SELECT FROM audit_writers() WHERE transaction = ANY (writers)) LOOP
+            IF clock_timestamp() > seal_until + patience THEN
+                RAISE EXCEPTION 'the audit log is still being written by transactions that are older than %', patience
+                    USING ERRCODE = 'lock_not_available';
+            END IF;
+            PERFORM pg_sleep(0.01);
+        END LOOP;
     ELSE
         seal_until := to_timestamp(floor(extract(epoch FROM clock_timestamp() - margin) / 3600) * 3600);
-        SELECT min(classid::bigint) - audit_lock_class() INTO busy_hour
-        FROM pg_locks
-        WHERE locktype = 'advisory' AND objsubid = 2
-          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-          -- Hours up to the year 2084.
-          AND classid::bigint BETWEEN audit_lock_class() AND audit_lock_class() + 999999
-          AND pid <> pg_backend_pid();
-        seal_until := least(seal_until, to_timestamp(busy_hour * 3600));
+        seal_until := least(seal_until, (SELECT to_timestamp(min(audit_writers.hour) * 3600) FROM audit_writers()));
     END IF;
 
     SELECT coalesce(max(period_end), '-infinity') INTO sealed_until FROM audit_seals;

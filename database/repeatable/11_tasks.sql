@@ -28,12 +28,13 @@ $$;
 -- begins at its smallest task. With `cycles_only`, just the tasks in cycles.
 --
 -- A breadth-first walk over arrays: a recursive query knows no "seen already" beyond whole rows, so
--- that at every diamond the number of its rows doubles (18 diamonds in a row: a million).
+-- that at every diamond the number of its rows doubles (18 diamonds in a row: a million). The planner
+-- cannot know how few rows its joins have, and would compile for half a second.
 CREATE OR REPLACE FUNCTION task_dependency_closure(
     dependency_types text[] DEFAULT '{depends_on}', cycles_only boolean DEFAULT false)
 RETURNS TABLE (task_id uuid, root_task_id uuid, depth integer, path uuid[], in_cycle boolean)
 LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, public, pg_temp AS $$
+SET search_path = pg_catalog, public, pg_temp SET jit = off AS $$
 DECLARE
     -- Tasks are numbered from 1. The targets of task n are target[first_target[n]] up to, not
     -- including, target[first_target[n + 1]]; sources likewise.

@@ -15,39 +15,39 @@ DECLARE
     entity CONSTANT text := TG_ARGV[0];
     secret_columns CONSTANT text[] := coalesce(TG_ARGV[1], '{}');
     quiet_columns CONSTANT text[] := coalesce(TG_ARGV[2], '{}')::text[] || '{updated_at}';
-    -- A setting's value is secret when the setting says so, before or after.
-    depends CONSTANT boolean := TG_TABLE_NAME = 'configuration_settings';
+    circumstances CONSTANT record := audit_circumstances();
 BEGIN
     -- A row of schema_migrations has no id but a version.
     IF TG_OP = 'INSERT' THEN
         INSERT INTO audit_logs (entity_type, entity_id, action, new_values,
                                 user_id, session_id, ip_address, user_agent, "timestamp", metadata)
         SELECT entity, coalesce((after.r ->> 'id')::uuid, md5(after.r ->> 'version')::uuid), 'create',
-               CASE WHEN secret_columns = '{}'
-                      OR depends AND 'true' NOT IN (after.r ->> 'is_encrypted', after.r ->> 'is_sensitive')
-                    THEN after.r ELSE audit_redact(after.r, secret_columns) END,
-               circumstances.*
-        FROM (SELECT to_jsonb(n) AS r FROM new_rows n) after, audit_circumstances() circumstances;
+               CASE WHEN secret_columns = '{}' THEN after.r
+                    ELSE audit_redact(after.r, secret_columns, after.r, after.r) END,
+               circumstances.user_id, circumstances.session_id, circumstances.ip_address,
+               circumstances.user_agent, circumstances."timestamp", circumstances.metadata
+        FROM (SELECT to_jsonb(n) AS r FROM new_rows n) after;
     ELSIF TG_OP = 'DELETE' THEN
         INSERT INTO audit_logs (entity_type, entity_id, action, old_values,
                                 user_id, session_id, ip_address, user_agent, "timestamp", metadata)
         SELECT entity, coalesce((before.r ->> 'id')::uuid, md5(before.r ->> 'version')::uuid), 'delete',
-               CASE WHEN secret_columns = '{}'
-                      OR depends AND 'true' NOT IN (before.r ->> 'is_encrypted', before.r ->> 'is_sensitive')
-                    THEN before.r ELSE audit_redact(before.r, secret_columns) END,
-               circumstances.*
-        FROM (SELECT to_jsonb(o) AS r FROM old_rows o) before, audit_circumstances() circumstances;
+               CASE WHEN secret_columns = '{}' THEN before.r
+                    ELSE audit_redact(before.r, secret_columns, before.r, before.r) END,
+               circumstances.user_id, circumstances.session_id, circumstances.ip_address,
+               circumstances.user_agent, circumstances."timestamp", circumstances.metadata
+        FROM (SELECT to_jsonb(o) AS r FROM old_rows o) before;
     ELSE
         -- The two transition tables hold the rows in the same order, whatever became of their ids.
         INSERT INTO audit_logs (entity_type, entity_id, action, old_values, new_values,
                                 user_id, session_id, ip_address, user_agent, "timestamp", metadata)
         SELECT entity, coalesce((before.r ->> 'id')::uuid, md5(before.r ->> 'version')::uuid),
                CASE WHEN changed.new_values ? 'status' THEN 'status_change' ELSE 'update' END,
-               CASE WHEN hidden.columns = '{}' THEN changed.old_values
-                    ELSE audit_redact(changed.old_values, hidden.columns) END,
-               CASE WHEN hidden.columns = '{}' THEN changed.new_values
-                    ELSE audit_redact(changed.new_values, hidden.columns) END,
-               circumstances.*
+               CASE WHEN secret_columns = '{}' THEN changed.old_values
+                    ELSE audit_redact(changed.old_values, secret_columns, before.r, after.r) END,
+               CASE WHEN secret_columns = '{}' THEN changed.new_values
+                    ELSE audit_redact(changed.new_values, secret_columns, before.r, after.r) END,
+               circumstances.user_id, circumstances.session_id, circumstances.ip_address,
+               circumstances.user_agent, circumstances."timestamp", circumstances.metadata
         FROM (SELECT row_number() OVER () AS place, to_jsonb(o) AS r FROM old_rows o) before
         JOIN (SELECT row_number() OVER () AS place, to_jsonb(n) AS r FROM new_rows n) after
           ON after.place = before.place
@@ -57,13 +57,6 @@ BEGIN
             FROM jsonb_each(after.r)
             WHERE value <> before.r -> key AND key <> ALL (quiet_columns)
         ) changed
-        CROSS JOIN LATERAL (
-            SELECT CASE WHEN depends AND coalesce('true' NOT IN (
-                            before.r ->> 'is_encrypted', before.r ->> 'is_sensitive',
-                            after.r ->> 'is_encrypted', after.r ->> 'is_sensitive'), false)
-                        THEN '{}' ELSE secret_columns END AS columns
-        ) hidden
-        CROSS JOIN audit_circumstances() circumstances
         WHERE changed.new_values IS NOT NULL;
     END IF;
     RETURN NULL;
@@ -79,6 +72,7 @@ SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     first_id uuid;
     row_count bigint;
+    circumstances record;
 BEGIN
     IF TG_OP = 'INSERT' THEN
         SELECT min(id::text)::uuid, count(*) INTO first_id, row_count FROM new_rows;
@@ -88,14 +82,15 @@ BEGIN
     IF row_count = 0 THEN
         RETURN NULL;
     END IF;
+    circumstances := audit_circumstances();
     INSERT INTO audit_logs (entity_type, entity_id, action, old_values, new_values,
                             user_id, session_id, ip_address, user_agent, "timestamp", metadata)
-    SELECT TG_ARGV[0], coalesce(first_id, '00000000-0000-0000-0000-000000000000'),
-           CASE TG_OP WHEN 'INSERT' THEN 'create' ELSE lower(TG_OP) END,
-           CASE WHEN TG_OP IN ('UPDATE', 'DELETE') THEN jsonb_build_object('rows', row_count) END,
-           CASE WHEN TG_OP IN ('INSERT', 'UPDATE') THEN jsonb_build_object('rows', row_count) END,
-           circumstances.*
-    FROM audit_circumstances() circumstances;
+    VALUES (TG_ARGV[0], coalesce(first_id, '00000000-0000-0000-0000-000000000000'),
+            CASE TG_OP WHEN 'INSERT' THEN 'create' ELSE lower(TG_OP) END,
+            CASE WHEN TG_OP IN ('UPDATE', 'DELETE') THEN jsonb_build_object('rows', row_count) END,
+            CASE WHEN TG_OP IN ('INSERT', 'UPDATE') THEN jsonb_build_object('rows', row_count) END,
+            circumstances.user_id, circumstances.session_id, circumstances.ip_address,
+            circumstances.user_agent, circumstances."timestamp", circumstances.metadata);
     RETURN NULL;
 END
 $$;

@@ -93,7 +93,7 @@ INSERT INTO owner_functions VALUES
     ($$revoke_api_key('00000000-0000-4000-8000-000000000001')$$), ($$set_encrypted_setting('k', '1', repeat('k', 32))$$),
     ($$rotate_encrypted_settings(repeat('k', 32), repeat('l', 32))$$), ($$decrypt_setting('k', 'c', 'k')$$),
     ('cleanup_old_logs(1)'), ('create_log_partitions(100)'), ('seal_audit_log(true)'), ('verify_audit_log()'),
-    ($$append_audit_seal('retention', now(), now(), 0, NULL)$$), ('refresh_materialized_views()'), ('audit_moment()');
+    ($$append_audit_seal('retention', now(), now(), 0, NULL)$$), ('refresh_materialized_views()'), ('audit_circumstances()');
 SELECT is_empty(
     $$SELECT login, call, pg_temp.attempt(login, 'SELECT ' || call) FROM logins, owner_functions
       WHERE pg_temp.attempt(login, 'SELECT ' || call) IS DISTINCT FROM '42501'$$,

@@ -1,6 +1,6 @@
 -- What the audit log records: every change, who made it and from where, only what changed, no secret.
 BEGIN;
-SELECT plan(38);
+SELECT plan(39);
 
 SET LOCAL app.current_user_id = 'alice';
 SET LOCAL app.api_key_id = 'key-1';
@@ -178,6 +178,13 @@ SELECT throws_ok($$INSERT INTO audit_logs (entity_type, entity_id, action) VALUE
 RESET SESSION AUTHORIZATION;
 SELECT is((SELECT metadata ->> 'database_user' FROM own_audit WHERE new_values ->> 'title' = 'by the API'),
     'ctm_api', 'the role that logged in is recorded');
+
+TRUNCATE audit_logs, tasks, task_contexts, workflow_states, task_dependencies, performance_metrics,
+    deployment_scripts, error_logs, webhook_events, api_keys, api_access_logs, system_metrics,
+    configuration_settings, schema_migrations CASCADE;
+SELECT is((SELECT array_agg(entity_type::text ORDER BY entity_type::text) FROM own_audit WHERE action = 'truncate'),
+    '{api_access_log,api_key,audit_log,configuration_setting,deployment_script,error_log,performance_metric,schema_migration,system_metric,task,task_context,task_dependency,webhook_event,workflow_state}',
+    'emptying any table is recorded');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -144,7 +144,11 @@ describe("two at once", () => {
         await writer.query("BEGIN");
         await writer.query("INSERT INTO tasks (title) VALUES ('in flight')");
         const sealing = sealer.query("SELECT seal_audit_log(including_now => true) AS rows");
-        await blockedBy(sealer);
+        await waitingFor(sealer, "PgSleep");
+        // Others go on writing meanwhile.
+        await withClient("ours", (other) =>
+          other.query("INSERT INTO tasks (title) VALUES ('other')"),
+        );
         await writer.query("COMMIT");
         await sealing;
         const { rows } = await sealer.query(
@@ -153,7 +157,7 @@ describe("two at once", () => {
                           AND "timestamp" < (SELECT max(period_end) FROM audit_seals)) AS sealed
            FROM verify_audit_log()`,
         );
-        expect(rows).toEqual([{ intact: true, rows_not_sealed: "0", sealed: true }]);
+        expect(rows).toEqual([{ intact: true, rows_not_sealed: "1", sealed: true }]);
       }),
     );
   });
@@ -266,17 +270,20 @@ async function counts(database: string): Promise<Record<string, number>> {
 }
 
 /** Waits until the client's statement waits for a lock. */
-async function blockedBy(client: Client): Promise<void> {
+const blockedBy = async (client: Client): Promise<void> => waitingFor(client, "transactionid");
+
+/** Waits until the server says that the client's statement waits for this. */
+async function waitingFor(client: Client, event: string): Promise<void> {
   const { processID } = client as Client & { processID: number };
   await withClient("ours", async (watcher) => {
-    const waits = async (): Promise<boolean | undefined> => {
-      const { rows } = await watcher.query<{ waits: boolean }>(
-        "SELECT wait_event_type = 'Lock' AS waits FROM pg_stat_activity WHERE pid = $1",
+    const waits = async (): Promise<string | null | undefined> => {
+      const { rows } = await watcher.query<{ wait_event: string | null }>(
+        "SELECT wait_event FROM pg_stat_activity WHERE pid = $1",
         [processID],
       );
-      return rows[0]?.waits;
+      return rows[0]?.wait_event;
     };
-    await expect.poll(waits, { timeout: 10_000, interval: 20 }).toBe(true);
+    await expect.poll(waits, { timeout: 10_000, interval: 20 }).toBe(event);
   });
 }
 

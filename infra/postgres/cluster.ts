@@ -182,7 +182,7 @@ export class PostgresCluster extends pulumi.ComponentResource {
             backrestConfiguration: member.backrestConfiguration,
             stanza: stanzaName,
           },
-          { ...topology.settings.member, ...configuration.parameters },
+          topology.settings.member,
           { rest, replicator },
         ),
       );

@@ -39,7 +39,8 @@ export function deriveSettings(resources: Resources): DerivedSettings {
   return {
     member: {
       shared_buffers: megabytes(sharedBuffers),
-      effective_cache_size: megabytes((memory * 3) / 4),
+      // It counts pages of 8 kB in 31 bits.
+      effective_cache_size: megabytes(Math.min((memory * 3) / 4, 8192 * gibibyte)),
       work_mem: megabytes(workMemory),
       maintenance_work_mem: megabytes(maintenance),
       max_wal_size: megabytes(walSize),
@@ -55,6 +56,45 @@ export function deriveSettings(resources: Resources): DerivedSettings {
       max_worker_processes: String(Math.max(8, resources.cores)),
     },
     explanation: `shared_buffers ${megabytes(sharedBuffers)}, work_mem ${megabytes(workMemory)}, max_connections ${maxConnections} for each of ${resources.members} member(s), from ${megabytes(resources.memoryBytes)} and ${resources.cores} core(s)`,
+  };
+}
+
+/**
+ * Settings that Patroni takes from the dynamic configuration and ignores elsewhere
+ * (CMDLINE_OPTIONS of patroni/postgresql/config.py).
+ */
+const sharedSettings: ReadonlySet<string> = new Set([
+  "hot_standby",
+  "max_connections",
+  "max_locks_per_transaction",
+  "max_prepared_transactions",
+  "max_replication_slots",
+  "max_wal_senders",
+  "max_worker_processes",
+  "track_commit_timestamp",
+  "wal_keep_segments",
+  "wal_keep_size",
+  "wal_level",
+  "wal_log_hints",
+]);
+
+/** The derived settings with those of the configuration over them, each where Patroni reads it. */
+export function withParameters(
+  derived: DerivedSettings,
+  parameters: Readonly<Record<string, string>>,
+): DerivedSettings {
+  const only = (isShared: boolean): Record<string, string> =>
+    Object.fromEntries(
+      Object.entries(parameters).filter(([name]) => sharedSettings.has(name) === isShared),
+    );
+  const set = Object.entries(parameters).map(([name, value]) => `${name} ${value}`);
+  return {
+    explanation:
+      set.length === 0
+        ? derived.explanation
+        : `${derived.explanation}; configured: ${set.join(", ")}`,
+    member: { ...derived.member, ...only(false) },
+    shared: { ...derived.shared, ...only(true) },
   };
 }
 

@@ -13,7 +13,9 @@ let server: TestServer;
 let directory: string;
 
 beforeAll(async () => {
-  server = await startServer();
+  server = await startServer({
+    configuration: ["max_prepared_transactions=2", "wal_level=logical"],
+  });
 });
 
 afterAll(() => server.stop());
@@ -231,6 +233,27 @@ describe("a run that is stopped", () => {
     const result = await run({ files: ["7-psql.sql"], timeoutMs: 300 });
     expect(statuses(result)).toEqual({ "7-psql.sql": "failed timeout" });
   });
+});
+
+test("what keeps a database from being dropped is removed first", async () => {
+  await writeFile(
+    join(directory, "obstacles.sql"),
+    `-- @isolate database
+SELECT plan(1);
+SELECT 'made' FROM pg_create_logical_replication_slot('left_behind', 'pgoutput');
+BEGIN;
+CREATE TABLE prepared (id int);
+PREPARE TRANSACTION 'left behind';
+SELECT pass('both are there');
+SELECT * FROM finish();
+`,
+  );
+  const result = await run({ files: ["obstacles.sql"] });
+  expect(statuses(result)).toEqual({ "obstacles.sql": "passed" });
+  expect(result.exitCode).toBe(0);
+  expect(await clones()).toEqual([]);
+  expect(await server.sql("SELECT FROM pg_prepared_xacts")).toEqual([]);
+  expect(await server.sql("SELECT FROM pg_replication_slots")).toEqual([]);
 });
 
 describe("a server that refuses", () => {

@@ -110,7 +110,7 @@ files=${paths.programs}/*.conf
 /** The text of one program's file. */
 export function programConfiguration(program: Program): string {
   const environment = Object.entries(program.environment)
-    .map(([name, value]) => `${name}="${escapePercent(value)}"`)
+    .map(([name, value]) => `${name}=${quoteValue(value)}`)
     .join(",");
   return `; Written by ctm: changes here are undone by the next up.
 [program:${program.name}]
@@ -131,10 +131,25 @@ stdout_logfile_backups=3
 `;
 }
 
-/** supervisord splits commands as a POSIX shell does and expands `%(name)s`. */
+/**
+ * supervisord splits commands as a POSIX shell does, once it has cut off what looks like a comment
+ * and filled in `%(here)s`, quoted or not: an empty pair of quotes parts what it looks for.
+ */
 function quote(argument: string): string {
+  if (/[\n\r]/.test(argument)) throw new Error(`supervisord takes no line end: ${argument}`);
   const text = escapePercent(argument);
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `"${text.replaceAll(/(["\\])/g, "\\$1")}"`;
+  if (/^[\w@%+=:,./-]+$/.test(text)) return text;
+  const escaped = text.replaceAll(/(["\\])/g, "\\$1");
+  const parted = escaped.replaceAll(/(\s)([;#])/g, '$1""$2').replaceAll("(here)", '""(here)');
+  return `"${parted}"`;
+}
+
+/** Values of the environment know no escapes at all. */
+function quoteValue(value: string): string {
+  if (/["'\n\r]|\s[;#]|\(here\)/.test(value)) {
+    throw new Error(`supervisord cannot put this into an environment: ${value}`);
+  }
+  return `"${escapePercent(value)}"`;
 }
 
 function escapePercent(text: string): string {

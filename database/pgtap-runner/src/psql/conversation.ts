@@ -48,6 +48,8 @@ export class Conversation {
   #waiting: { atMost: number; wake: () => void } | undefined;
   #error: ScriptError | undefined;
   #lost: { error: ConnectionLost; statement: Statement } | undefined;
+  /** An error ends the script. psql looks at ON_ERROR_STOP once for each line that it reads. */
+  stopOnError = true;
   /** Wait for each answer: the script looks at what the last one left in variables. */
   lockstep = false;
 
@@ -81,17 +83,16 @@ export class Conversation {
    */
   send(query: Query, options: SendOptions): Promise<void> | undefined {
     this.#raise();
-    const stopOnError = this.#variables.isOn("ON_ERROR_STOP");
     const { words, location } = query.statement;
     if (!this.#variables.isOn("AUTOCOMMIT")) throw new NeedsPsql("AUTOCOMMIT off", location);
-    if (!stopOnError && this.#variables.isOn("ON_ERROR_ROLLBACK")) {
+    if (!this.stopOnError && this.#variables.isOn("ON_ERROR_ROLLBACK")) {
       throw new NeedsPsql("ON_ERROR_ROLLBACK without ON_ERROR_STOP", location);
     }
     const echo = this.#variables.get("ECHO") === "queries";
     const mayRunAhead =
       !this.lockstep &&
       !echo &&
-      stopOnError &&
+      this.stopOnError &&
       !query.several &&
       options.rows === undefined &&
       !lonely.has(words[0]) &&
@@ -125,7 +126,7 @@ export class Conversation {
   /** An error that the server has no part in. */
   fail(message: string, location: Location): void {
     const error: ScriptError = { message, location, statement: undefined, server: undefined };
-    if (!this.#variables.isOn("ON_ERROR_STOP")) {
+    if (!this.stopOnError) {
       this.#listener.onTolerated(error);
       return;
     }
@@ -146,6 +147,7 @@ export class Conversation {
     const noticeCodes: string[] = [];
     let printer: UnalignedPrinter | undefined;
     let hasRows = false;
+    let rowCount = "0";
     let copiedOut = false;
     const write = (text: string): void => this.#listener.onText(text, statement);
     this.#underWay += 1;
@@ -163,6 +165,8 @@ export class Conversation {
       },
       onComplete: (tag) => {
         tags.push(tag);
+        // psql counts no rows that COPY wrote out.
+        rowCount = (copiedOut ? undefined : /(\d+)$/.exec(tag)?.[1]) ?? "0";
         printer?.end();
         printer = undefined;
         const changesRows = /^(INSERT|UPDATE|DELETE)/.test(tag);
@@ -183,7 +187,7 @@ export class Conversation {
         const failed = outcome.error !== undefined;
         const { status: after } = outcome;
         this.#listener.onStatement({ statement, before, after, tags, noticeCodes, failed });
-        this.#setResultVariables(outcome, tags.at(-1) ?? "");
+        this.#setResultVariables(outcome, rowCount);
         if (failed) this.#serverError(query, outcome);
         this.#answered();
       },
@@ -198,12 +202,11 @@ export class Conversation {
     else if (this.#session.enqueue(text, handler) >= batchSize) this.#session.flush();
   }
 
-  #setResultVariables(outcome: QueryOutcome, tag: string): void {
+  #setResultVariables(outcome: QueryOutcome, rowCount: string): void {
     const { error } = outcome;
     // Nobody looks at them unless the script runs in lockstep.
     if (error === undefined && !this.lockstep) return;
-    const rows = error === undefined ? /(\d+)$/.exec(tag)?.[1] : undefined;
-    this.#variables.set("ROW_COUNT", rows ?? "0");
+    this.#variables.set("ROW_COUNT", error === undefined ? rowCount : "0");
     this.#variables.set("ERROR", error === undefined ? "false" : "true");
     this.#variables.set("SQLSTATE", error?.code ?? "00000");
     if (error === undefined) return;
@@ -222,7 +225,7 @@ export class Conversation {
       statement: query.statement,
       server: outcome.error,
     };
-    if (this.#variables.isOn("ON_ERROR_STOP")) this.#error = error;
+    if (this.stopOnError) this.#error = error;
     else this.#listener.onTolerated(error);
   }
 

@@ -425,13 +425,15 @@ export class Scanner {
       const character = text.charAt(input.position);
       if (/[\s\\]/.test(character)) break;
       quoted ||= /['":]/.test(character);
-      if (character === "'") result += this.#singleQuoted(input);
-      else if (character === '"') {
+      if (character === "'") {
+        const value = this.#singleQuoted(input);
+        if (value === undefined) return this.#unterminated(input);
+        result += value;
+      } else if (character === '"') {
         const close = text.indexOf('"', input.position + 1);
-        const end = close === -1 ? text.length : close + 1;
-        if (close === -1) this.#onWarning("unterminated quoted string");
-        result += text.slice(input.position, end);
-        input.position = end;
+        if (close === -1) return this.#unterminated(input);
+        result += text.slice(input.position, close + 1);
+        input.position = close + 1;
       } else if (character === "`") {
         if (substitute) throw new BacktickArgument();
         const close = text.indexOf("`", input.position + 1);
@@ -446,7 +448,15 @@ export class Scanner {
     return { text: result, quoted };
   }
 
-  #singleQuoted(input: Input): string {
+  /** psql drops such an argument, and what follows it. */
+  #unterminated(input: Input): undefined {
+    this.#onWarning("unterminated quoted string");
+    input.position = input.text.length;
+    return undefined;
+  }
+
+  /** The value of a quoted string, or undefined if it does not end. */
+  #singleQuoted(input: Input): string | undefined {
     const { text } = input;
     let result = "";
     let at = input.position + 1;
@@ -472,9 +482,7 @@ export class Scanner {
         at += whole.length - 1;
       } else result += character;
     }
-    this.#onWarning("unterminated quoted string");
-    input.position = text.length;
-    return result;
+    return undefined;
   }
 
   #argumentVariable(input: Input, substitute: boolean): string {

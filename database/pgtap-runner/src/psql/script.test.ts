@@ -1,14 +1,9 @@
-import { execFile } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { natively, withPsql } from "../../test/both-ways.ts";
 import { startServer, type TestServer } from "../../test/server.ts";
-import { Session } from "../server/session.ts";
-import { pgProveArguments } from "./external.ts";
-import { Script } from "./script.ts";
-import { Source } from "./source.ts";
-import type { ScriptError } from "./statement.ts";
 
 let server: TestServer;
 let directory: string;
@@ -25,48 +20,6 @@ afterAll(async () => {
   await server.stop();
   await rm(directory, { recursive: true, force: true });
 });
-
-interface Outcome {
-  stdout: string;
-  failed: boolean;
-}
-
-/** What pg_prove gets: psql with its options. */
-function withPsql(file: string): Promise<Outcome> {
-  const args = [...pgProveArguments, `--file=${file}`];
-  return new Promise((resolve) => {
-    const options = { cwd: directory, env: { ...server.environment, PLACE: "here" } };
-    execFile("psql", args, options, (error, stdout) => resolve({ stdout, failed: error !== null }));
-  });
-}
-
-async function natively(
-  file: string,
-): Promise<Outcome & { error: ScriptError | undefined; notices: string[] }> {
-  process.env["PLACE"] = "here";
-  const session = await Session.connect(server.settings, "app", "test");
-  let stdout = "";
-  let failed = false;
-  const notices: string[] = [];
-  try {
-    const script = new Script(
-      session,
-      {
-        onText: (text) => (stdout += text),
-        onWarning: () => undefined,
-        onNotice: (notice) => notices.push(notice.message),
-        onTolerated: () => undefined,
-        onStatement: () => undefined,
-      },
-      { workingDirectory: directory, variables: { DBNAME: "app" } },
-    );
-    const error = await script.run(Source.read(file, "test.sql"), dirname(file));
-    failed = error !== undefined;
-    return { stdout, failed, error, notices };
-  } finally {
-    await session.close();
-  }
-}
 
 const includedFiles: Readonly<Record<string, string>> = {
   "included.sql": "SELECT 'included', :x;\n\\set x 2\n",
@@ -148,6 +101,13 @@ const scripts: Readonly<Record<string, string>> = {
   "\\gset of a special variable": "SELECT 'x' AS \"ECHO\", 1 AS a \\gset\nSELECT :a;",
   "\\gset of a failing query": "SELECT 1/0 AS a \\gset\nSELECT 'not reached';",
   "\\g": "SELECT 1 \\g\n\\g\nSELECT 2 \\g\n",
+  "\\g after a file": "SELECT 1;\n\\i included.sql\n\\g\n",
+  "variables before the first query": "\\echo :ERROR :SQLSTATE :ROW_COUNT :LAST_ERROR_SQLSTATE",
+  "arguments with a quote that does not end":
+    "\\echo a 'b c\n\\echo d \"e f\n\\set x 'a\n\\echo :x\nSELECT 1;",
+  "\\set ON_ERROR_STOP on the line of an error":
+    "\\set ON_ERROR_STOP off \\\\ SELECT 1/0;\nSELECT 'not reached';",
+  "\\set ON_ERROR_STOP in the last line": "\\if true\n\\set ON_ERROR_STOP off\n",
   "\\gexec":
     "SELECT 'SELECT ' || i, 'SELECT 10 + ' || i FROM generate_series(1, 2) i \\gexec\nSELECT 'done';",
   "\\gexec stops at an error":
@@ -190,8 +150,8 @@ describe("same output as psql", () => {
   test.each(Object.entries(scripts))("%s", async (name, text) => {
     const file = join(directory, "script.sql");
     await writeFile(file, text);
-    const expected = await withPsql(file);
-    const { stdout, failed } = await natively(file);
+    const expected = await withPsql(server, file);
+    const { stdout, failed } = await natively(server, file);
     expect({ name, stdout, failed }).toEqual({ name, ...expected });
   });
 });

@@ -56,7 +56,6 @@ export class Script {
   readonly #variables: Variables;
   readonly #print: PrintOptions = { ...pgProveOptions };
   readonly #conversation: Conversation;
-  #previous: Query | undefined;
 
   constructor(session: Session, listener: ScriptListener, options: ScriptOptions) {
     this.#session = session;
@@ -104,13 +103,21 @@ export class Script {
       () => this.#session.parameter("standard_conforming_strings") !== "off",
       (text) => this.#listener.onWarning(text, placeOf(source)),
     );
-    const frame: Frame = { source, directory, conditions, buffer, scanner };
+    const frame: Frame = {
+      source,
+      directory,
+      conditions,
+      buffer,
+      scanner,
+      previous: undefined,
+    };
     for (let line = source.next(); line !== undefined; line = source.next()) {
       if (line === "" && !scanner.insideQuote) continue;
       if (this.#variables.get("ECHO") === "all") {
         await conversation.drain();
         this.#listener.onText(`${line}\n`, undefined);
       }
+      conversation.stopOnError = this.#variables.isOn("ON_ERROR_STOP");
       const newlineAt = buffer.length === 0 ? -1 : buffer.length + 1;
       if (newlineAt !== -1) buffer.appendNewline();
       scanner.feed(line, placeOf(source));
@@ -140,7 +147,7 @@ export class Script {
   #gathered(frame: Frame): Query {
     const { buffer, scanner, source } = frame;
     const query = makeQuery(buffer.take(), scanner.several, placeOf(source));
-    this.#previous = query;
+    frame.previous = query;
     return query;
   }
 
@@ -451,14 +458,17 @@ export class Script {
         systemErrorCode(error) === "ENOENT" ? "No such file or directory" : messageOf(error);
       throw new MetaCommandError(`${named}: ${why}`);
     }
+    const { stopOnError } = this.#conversation;
     await this.#runSource(source, dirname(file));
+    this.#conversation.stopOnError = stopOnError;
   }
 
   /** Sends what has been gathered, or the previous statement again when that is nothing. */
   async #go(frame: Frame, options: Partial<SendOptions>): Promise<void> {
-    const query = frame.buffer.length === 0 ? this.#previous : this.#gathered(frame);
+    // Where nothing was sent before, psql sends nothing, which is a query as well.
+    const previous = frame.previous ?? substitutedQuery("", placeOf(frame.source));
+    const query = frame.buffer.length === 0 ? previous : this.#gathered(frame);
     frame.scanner.reset();
-    if (query === undefined) return;
     await this.#send(query, frame, options);
     await this.#conversation.drain();
   }
@@ -510,6 +520,7 @@ export class Script {
       },
     });
     for (const text of texts) {
+      if (this.#variables.get("ECHO") === "all") this.#listener.onText(`${text}\n`, undefined);
       await this.#send(substitutedQuery(text, location), frame);
       await this.#conversation.drain();
     }
@@ -525,7 +536,8 @@ export class Script {
     if (target === undefined || from === undefined || /^(program|pstdin|binary)$/i.test(from)) {
       throw new NeedsPsql("\\copy", location);
     }
-    const sql = `COPY ${target} FROM STDIN ${rest ?? ""}`;
+    // With two spaces, as psql puts it together and echoes it.
+    const sql = `COPY  ${target} FROM STDIN ${rest ?? ""}`;
     const query = substitutedQuery(sql, location);
     let content: Buffer | undefined;
     if (!/^stdin$/i.test(from)) {
@@ -550,6 +562,8 @@ interface Frame {
   conditions: Conditions;
   buffer: QueryBuffer;
   scanner: Scanner;
+  /** The statement that was sent last from this file. */
+  previous: Query | undefined;
 }
 
 function placeOf(source: Source): Location {
@@ -568,9 +582,6 @@ function serverVariables(session: Session): Record<string, string> {
     VERSION_NUM: version,
     VERSION: `PostgreSQL ${name}`,
     ENCODING: "UTF8",
-    ERROR: "false",
-    SQLSTATE: "00000",
-    ROW_COUNT: "0",
     LAST_ERROR_MESSAGE: "",
     LAST_ERROR_SQLSTATE: "00000",
   };

@@ -1,0 +1,155 @@
+import { describe, expect, it } from "vitest";
+import { CtmError } from "#system";
+import { bytesOf, parseConfiguration, type Configuration } from "./config.ts";
+
+const defaults: Configuration = {
+  members: [{ name: "m1" }, { name: "m2" }],
+  synchronous: true,
+  parameters: {},
+  archiveTimeoutSeconds: 60,
+  fullBackupDays: 30,
+};
+
+function errorOf(configuration: Record<string, string>): CtmError {
+  try {
+    parseConfiguration(configuration);
+  } catch (error) {
+    if (error instanceof CtmError) return error;
+    throw error;
+  }
+  throw new Error("it was accepted");
+}
+
+it("gives the local stack when nothing is set", () => {
+  expect(parseConfiguration({})).toEqual(defaults);
+});
+
+it("leaves other people's keys to them", () => {
+  expect(parseConfiguration({ "cloudflare:apiToken": "x", "ctmx:members": "none" })).toEqual(
+    defaults,
+  );
+});
+
+// One row for each key, as `pulumi config set` stores them: all text.
+it.each<[key: keyof Configuration, text: string, value: unknown]>([
+  [
+    "members",
+    '[{"name":"a"},{"name":"b-2"},{"name":"c"}]',
+    [{ name: "a" }, { name: "b-2" }, { name: "c" }],
+  ],
+  ["readWritePort", "6432", 6432],
+  ["readOnlyPort", "6433", 6433],
+  ["apiPort", "9480", 9480],
+  ["adminPort", "9481", 9481],
+  ["synchronous", "false", false],
+  ["memory", "8GB", "8GB"],
+  ["cores", "4", 4],
+  [
+    "parameters",
+    '{"work_mem":"64MB","auto_explain.log_min_duration":"1s"}',
+    { work_mem: "64MB", "auto_explain.log_min_duration": "1s" },
+  ],
+  ["archiveTimeoutSeconds", "10", 10],
+  ["fullBackupDays", "90", 90],
+])("reads ctm:%s = %s", (key, text, value) => {
+  expect(parseConfiguration({ [`ctm:${key}`]: text })).toEqual({ ...defaults, [key]: value });
+});
+
+describe("a bad value", () => {
+  // One row for each rule.
+  it.each<[key: string, text: string, message: string]>([
+    ["members", "m1", "Invalid input: expected array, received string"],
+    ["members", "[]", "Too small: expected array to have >=1 items"],
+    [
+      "members",
+      JSON.stringify("abcdefghij".split("").map((name) => ({ name }))),
+      "Too big: expected array to have <=9 items",
+    ],
+    [
+      "members",
+      '[{"name":"m1"},{"name":"m2"},{"name":"m1"}]',
+      'members[2].name: two members are named "m1"',
+    ],
+    ["members", '[{"name":"M1"}]', "members[0].name: must be a letter, then a-z, 0-9 or dashes"],
+    [
+      "members",
+      `[{"name":"${"m".repeat(33)}"}]`,
+      "members[0].name: must be a letter, then a-z, 0-9 or dashes",
+    ],
+    ["members", "[{}]", "members[0].name: Invalid input: expected string, received undefined"],
+    ["members", '[{"name":"m1","size":2}]', "members[0].size is no key of ctm"],
+    ["readWritePort", "five", "Invalid input: expected number, received string"],
+    ["readWritePort", "80", "Too small: expected number to be >=1024"],
+    ["readOnlyPort", "65536", "Too big: expected number to be <=65535"],
+    ["apiPort", "8480.5", "Invalid input: expected int, received number"],
+    ["adminPort", "true", "Invalid input: expected number, received boolean"],
+    ["synchronous", "yes", "Invalid input: expected boolean, received string"],
+    ["memory", "8", "Invalid input: expected string, received number"],
+    ["memory", "8G", 'must be a size such as "512MB" or "8GB"'],
+    ["memory", "0GB", 'must be a size such as "512MB" or "8GB"'],
+    ["cores", "0", "Too small: expected number to be >=1"],
+    ["cores", "1025", "Too big: expected number to be <=1024"],
+    [
+      "parameters",
+      '{"work_mem":64}',
+      "parameters.work_mem: Invalid input: expected string, received number",
+    ],
+    ["archiveTimeoutSeconds", "0", "Too small: expected number to be >=1"],
+    ["archiveTimeoutSeconds", "3601", "Too big: expected number to be <=3600"],
+    ["fullBackupDays", "0", "Too small: expected number to be >=1"],
+    ["fullBackupDays", "3651", "Too big: expected number to be <=3650"],
+  ])("ctm:%s = %s is refused with its place", (key, text, message) => {
+    const place = message.startsWith(key) ? `ctm:${message}` : `ctm:${key}: ${message}`;
+    expect(errorOf({ [`ctm:${key}`]: text }).text).toBe(
+      `bad-configuration: ${place}\nnext: pulumi config, and infra/config.ts for every key`,
+    );
+  });
+
+  it.each<[name: string, message: string]>([
+    ["work mem; DROP", "must be a PostgreSQL setting in lower case"],
+    ["port", "is set by ctm itself"],
+    ["ssl_min_protocol_version", "is set by ctm itself"],
+    ["archive_command", "is set by ctm itself"],
+  ])("of a parameter named %s is refused", (name, message) => {
+    expect(errorOf({ "ctm:parameters": JSON.stringify({ [name]: "1" }) }).message).toBe(
+      `ctm:parameters.${name}: ${message}`,
+    );
+  });
+
+  it("is wrong usage", () => {
+    expect(errorOf({ "ctm:cores": "none" })).toMatchObject({
+      code: "bad-configuration",
+      exitCode: 2,
+    });
+  });
+});
+
+it("refuses a key that nobody knows", () => {
+  expect(errorOf({ "ctm:member": "[]" }).text).toBe(
+    "bad-configuration: ctm:member is no key of ctm\nnext: pulumi config, and infra/config.ts for every key",
+  );
+});
+
+it("tells everything that is wrong at once", () => {
+  const { message } = errorOf({
+    "ctm:members": '[{"name":"m1"},{"name":"m1"}]',
+    "ctm:apiPort": "1",
+    "ctm:synchronous": "maybe",
+    "ctm:memroy": "8GB",
+    "ctm:coers": "2",
+  });
+  expect(message.split("; ").toSorted()).toEqual([
+    "ctm:apiPort: Too small: expected number to be >=1024",
+    "ctm:coers is no key of ctm",
+    'ctm:members[1].name: two members are named "m1"',
+    "ctm:memroy is no key of ctm",
+    "ctm:synchronous: Invalid input: expected boolean, received string",
+  ]);
+});
+
+it.each<[text: string, bytes: number]>([
+  ["512MB", 536_870_912],
+  ["8GB", 8_589_934_592],
+])("takes %s for %d bytes", (text, bytes) => {
+  expect(bytesOf(text)).toBe(bytes);
+});
