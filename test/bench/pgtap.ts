@@ -1,10 +1,10 @@
 // pgtap-runner beside pg_prove: the same files on the same server, one after the other in turns.
 import { execFile, execFileSync } from "node:child_process";
-import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { startServer } from "../../database/pgtap-runner/test/server.ts";
+import { startServer, type TestServer } from "../../database/pgtap-runner/test/server.ts";
 
 const fileCount = 60;
 const assertionsPerFile = 40;
@@ -13,7 +13,12 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const packageFolder = join(root, "database", "pgtap-runner");
 
 interface Measured {
-  milliseconds: number;
+  wallMs: number;
+  /**
+   * Processor time of the program, of all that it started, and of the server: on a machine that has
+   * other work to do, it says more than the time that passed. Linux only.
+   */
+  cpuMs: number;
   /** Names of the files that were red. */
   red: string[];
 }
@@ -39,22 +44,38 @@ function testFile(number: number): string {
   return `BEGIN;\nSELECT plan(${plan});\n${blocks.join("\n")}\nSELECT * FROM finish();\nROLLBACK;\n`;
 }
 
+/** Of processes that have ended and were waited for; Linux counts in hundredths of a second. */
+async function endedChildrenMs(processId: number | "self"): Promise<number> {
+  const stat = await readFile(`/proc/${processId}/stat`, "utf8").catch(() => undefined);
+  if (stat === undefined) return Number.NaN;
+  // The name of the program, in parentheses, may hold anything.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[13]) + Number(fields[14])) * 10;
+}
+
 async function measure(
+  server: TestServer,
   program: string,
   args: readonly string[],
-  environment: NodeJS.ProcessEnv,
   readRed: (stdout: string) => string[],
 ): Promise<Measured> {
+  const postmaster = Number(
+    (await readFile(join(server.dataFolder, "postmaster.pid"), "utf8")).split("\n")[0],
+  );
+  const cpuMs = async (): Promise<number> =>
+    (await endedChildrenMs("self")) + (await endedChildrenMs(postmaster));
+  const cpuBefore = await cpuMs();
   const begun = performance.now();
   const stdout = await new Promise<string>((resolve, reject) => {
-    const options = { env: environment, maxBuffer: 64 * 1024 * 1024 };
+    const options = { env: server.environment, maxBuffer: 64 * 1024 * 1024 };
     execFile(program, args, options, (error, output) => {
       // Red tests are expected; a program that cannot be started is not.
       if (error !== null && typeof error.code !== "number") reject(error);
       else resolve(output);
     });
   });
-  return { milliseconds: performance.now() - begun, red: readRed(stdout).toSorted() };
+  const wallMs = performance.now() - begun;
+  return { wallMs, cpuMs: (await cpuMs()) - cpuBefore, red: readRed(stdout).toSorted() };
 }
 
 /** The package as its users have it: compiled, away from its sources. */
@@ -77,8 +98,6 @@ function median(values: readonly number[]): number {
  * both programs agree on every file. */
 export async function benchPgtap(): Promise<void> {
   const directory = await mkdtemp(join(tmpdir(), "pgtap-bench-"));
-  // As people have it: a server that writes to the disk when it says so.
-  const server = await startServer({ durable: true });
   try {
     const tests = join(directory, "tests");
     await mkdir(tests);
@@ -87,18 +106,38 @@ export async function benchPgtap(): Promise<void> {
       await writeFile(join(tests, name), testFile(number));
     }
     const published = await publish(directory);
-    const { environment } = server;
+    // As people have them: servers that write to the disk when they say so.
+    await compare("a server that trusts everybody", { durable: true }, tests, published);
+    await compare(
+      "TLS and passwords, as Debian has it",
+      { durable: true, guarded: true },
+      tests,
+      published,
+    );
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+async function compare(
+  title: string,
+  options: NonNullable<Parameters<typeof startServer>[0]>,
+  tests: string,
+  published: string,
+): Promise<void> {
+  const server = await startServer(options);
+  try {
     const prove = (jobs: number): Contestant => ({
       name: `pg_prove -j${jobs}`,
       run: () =>
-        measure("pg_prove", ["--ext", ".sql", `-j${jobs}`, tests], environment, (stdout) =>
+        measure(server, "pg_prove", ["--ext", ".sql", `-j${jobs}`, tests], (stdout) =>
           [...stdout.matchAll(/(\d+\.sql) +\(Wstat/g)].map((match) => match[1] ?? ""),
         ),
     });
     const ours = (name: string, program: string, jobs: number): Contestant => ({
       name: `${name} -j${jobs}`,
       run: () =>
-        measure(process.execPath, [program, `-j${jobs}`, tests], environment, (stdout) =>
+        measure(server, process.execPath, [program, `-j${jobs}`, tests], (stdout) =>
           [...stdout.matchAll(/^✗ \S*?(\d+\.sql) /gm)].map((match) => match[1] ?? ""),
         ),
     });
@@ -111,31 +150,41 @@ export async function benchPgtap(): Promise<void> {
       ours("pgtap-runner", published, 4),
       ours("from its sources", join(packageFolder, "bin", "pgtap-runner.js"), 2),
     ];
-    const times = new Map<string, number[]>();
-    const verdicts = new Map<string, string>();
+    const times = new Map<string, Measured[]>();
     for (let round = 0; round <= rounds; round++) {
       for (const { name, run } of contestants) {
-        const { milliseconds, red } = await run();
-        verdicts.set(name, red.join(" "));
+        const measured = await run();
         // The first round warms caches.
-        if (round > 0) times.set(name, [...(times.get(name) ?? []), milliseconds]);
+        if (round > 0) times.set(name, [...(times.get(name) ?? []), measured]);
       }
     }
-    const reference = median(times.get("pg_prove -j2") ?? []);
-    const fastest = Math.min(...(times.get("pg_prove -j2") ?? []));
+    const rows = [...times].map(([name, measured]) => ({
+      name,
+      median: median(measured.map(({ wallMs }) => wallMs)),
+      best: Math.min(...measured.map(({ wallMs }) => wallMs)),
+      cpu: median(measured.map(({ cpuMs }) => cpuMs)),
+      red: measured[0]?.red.join(" "),
+    }));
+    const reference = rows.find(({ name }) => name === "pg_prove -j2");
     console.log(
-      `${fileCount} files, ${fileCount * assertionsPerFile} assertions, ${rounds} rounds, start of the program and copies of the database included`,
+      `\n${title}: ${fileCount} files, ${fileCount * assertionsPerFile} assertions, ${rounds} rounds; the start of the program and the copies of the database are part of it`,
     );
-    console.log("program                  median ms   best ms   times pg_prove -j2 (median, best)");
-    for (const { name } of contestants) {
-      const measured = times.get(name) ?? [];
-      const middle = median(measured);
-      const best = Math.min(...measured);
-      const ratios = `${(reference / middle).toFixed(2)}   ${(fastest / best).toFixed(2)}`;
-      console.log(
-        `${name.padEnd(24)} ${middle.toFixed(0).padStart(9)} ${best.toFixed(0).padStart(9)}   ${ratios}`,
+    console.log(
+      "                          milliseconds                 as fast as pg_prove -j2, times",
+    );
+    console.log("program                   median     best      cpu     median     best      cpu");
+    for (const row of rows) {
+      const numbers = [row.median, row.best, row.cpu].map((number) => number.toFixed(0));
+      const ratios = (["median", "best", "cpu"] as const).map((column) =>
+        ((reference?.[column] ?? Number.NaN) / row[column]).toFixed(2),
       );
+      const cells = [
+        ...numbers.map((text) => text.padStart(8)),
+        ...ratios.map((text) => text.padStart(8)),
+      ];
+      console.log(`${row.name.padEnd(23)} ${cells.join(" ")}`);
     }
+    const verdicts = new Map(rows.map(({ name, red }) => [name, red]));
     const agreed = new Set(verdicts.values()).size === 1;
     console.log(
       agreed
@@ -145,7 +194,6 @@ export async function benchPgtap(): Promise<void> {
     if (!agreed) process.exitCode = 3;
   } finally {
     await server.stop();
-    await rm(directory, { recursive: true, force: true });
   }
 }
 

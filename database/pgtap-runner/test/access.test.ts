@@ -303,7 +303,7 @@ describe("the matrix as a document", () => {
     const [first, second] = [await check(), await check()];
     expect(accessMarkdown(second)).toBe(accessMarkdown(first));
     expect(accessHtml(second)).toBe(accessHtml(first));
-    expect(accessMarkdown(first)).toContain(
+    expect(accessMarkdown(first).replace(/ +/g, " ")).toContain(
       "| owner | annas, annas secret | annas | annas, annas secret | annas, annas secret | denied |",
     );
     const wrong = await check("GRANT TRUNCATE ON notes TO person");

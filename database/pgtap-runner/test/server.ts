@@ -1,6 +1,6 @@
 import { execFile, execFileSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
-import { chmod, chown, mkdtemp, rm } from "node:fs/promises";
+import { chmod, chown, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
@@ -13,6 +13,8 @@ const execute = promisify(execFile);
 /** A PostgreSQL server of the tests' own, with a database `app` that has pgTAP. */
 export interface TestServer {
   settings: ConnectionSettings;
+  /** Where its data is; `postmaster.pid` in it names the server's process. */
+  dataFolder: string;
   /** For programs that take a URL. */
   url: string;
   /** The PG* variables that lead to it. */
@@ -60,8 +62,24 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
+/** A certificate that nobody has signed, as Debian's ssl-cert makes one. */
+async function makeCertificate(
+  data: string,
+  identity: { uid: number; gid: number } | undefined,
+): Promise<void> {
+  const args = "req -new -x509 -nodes -newkey rsa:2048 -days 2 -subj /CN=localhost".split(" ");
+  const files = ["-keyout", join(data, "server.key"), "-out", join(data, "server.crt")];
+  await execute("openssl", [...args, ...files], { ...identity, cwd: data });
+}
+
 export async function startServer(
-  options: { durable?: boolean; configuration?: readonly string[] } = {},
+  options: {
+    /** Waits for the disk, as a server does unless it is told otherwise. */
+    durable?: boolean;
+    /** Takes only TLS and passwords, as Debian sets servers up. Needs openssl. */
+    guarded?: boolean;
+    configuration?: readonly string[];
+  } = {},
 ): Promise<TestServer> {
   const programs = serverPrograms();
   const identity = serverIdentity();
@@ -74,7 +92,10 @@ export async function startServer(
     execute(join(programs, name), args, { ...identity, cwd: directory, timeout: 60_000 });
   const durability =
     options.durable === true ? [] : ["fsync=off", "synchronous_commit=off", "full_page_writes=off"];
+  const guarded = options.guarded === true;
+  const password = guarded ? "not a secret" : undefined;
   const configuration = [
+    ...(guarded ? ["ssl=on", "password_encryption=scram-sha-256"] : []),
     `port=${port}`,
     "listen_addresses=127.0.0.1",
     `unix_socket_directories=${directory}`,
@@ -91,25 +112,30 @@ export async function startServer(
     await program("pg_ctl", ["-D", data, "-m", mode, "-w", "stop"]);
   };
   try {
+    const passwordFile = join(directory, "password");
+    if (password !== undefined) await writeFile(passwordFile, password, { mode: 0o644 });
     await program("initdb", [
-      "-D",
-      data,
-      "-U",
-      "postgres",
-      "-A",
-      "trust",
-      "-E",
-      "UTF8",
+      `--pgdata=${data}`,
+      "--username=postgres",
+      ...(guarded ? ["--auth=scram-sha-256", `--pwfile=${passwordFile}`] : ["--auth=trust"]),
+      "--encoding=UTF8",
       "--locale=C.UTF-8",
       "--no-sync",
     ]);
+    if (guarded) await makeCertificate(data, identity);
     await start();
   } catch (error) {
     await rm(directory, { recursive: true, force: true });
     throw error;
   }
   const settings = resolveConnection(
-    { host: "127.0.0.1", port, user: "postgres", database: "app" },
+    {
+      host: "127.0.0.1",
+      port,
+      user: "postgres",
+      database: "app",
+      ...(password === undefined ? {} : { password }),
+    },
     {},
   );
   const sql: TestServer["sql"] = async (text, database = "postgres") => {
@@ -124,6 +150,7 @@ export async function startServer(
   await sql("CREATE EXTENSION pgtap", "app");
   return {
     settings,
+    dataFolder: data,
     url: `postgresql://postgres@127.0.0.1:${port}/app`,
     environment: {
       ...process.env,
@@ -131,6 +158,7 @@ export async function startServer(
       PGPORT: String(port),
       PGUSER: "postgres",
       PGDATABASE: "app",
+      PGPASSWORD: password,
     },
     sql,
     halt,

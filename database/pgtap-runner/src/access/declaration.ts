@@ -51,8 +51,8 @@ export interface AccessDeclaration {
   actors: Readonly<Record<string, Actor>>;
   /**
    * Objects by name: `tasks`, `billing.invoices`, `get_statistics` for a function. A name may end
-   * in `*` and then stands for all that are not named themselves; labels of rows that do not exist
-   * in one of them are left out there.
+   * in `*` and then stands for all that are not named themselves, be they none; labels of rows that
+   * do not exist in one of them are left out there.
    */
   objects: Readonly<Record<string, ObjectDeclaration>>;
 }

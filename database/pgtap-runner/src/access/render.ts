@@ -1,5 +1,5 @@
 import type { ReportLine } from "../report/format.ts";
-import type { Command } from "./declaration.ts";
+import type { Actor, Command } from "./declaration.ts";
 import { type AccessCell, type AccessObject, type AccessResult, formatOutcome } from "./matrix.ts";
 
 /** The matrix for a terminal: a table for each object, what is wrong marked and said below. */
@@ -48,49 +48,70 @@ function findCell(object: AccessObject, actor: string, command: Command): Access
   return object.cells.find((cell) => cell.actor === actor && cell.command === command);
 }
 
-/** Objects whose tables would read the same: partitions of a log, functions of a family. */
+/** Objects whose tables read the same: partitions of a log, functions of a family. */
 interface Group {
   names: string[];
   object: AccessObject;
+  /** Actors who get anything, or something that they should not. */
+  actors: string[];
+  /** Actors who are denied everything, as declared. */
+  denied: string[];
 }
 
-function groupAlike(objects: readonly AccessObject[]): Group[] {
+function groupAlike(result: AccessResult): Group[] {
   const groups = new Map<string, Group>();
-  for (const object of objects) {
-    const look = JSON.stringify([object.kind, object.declaredAs, object.cells]);
+  for (const object of result.objects) {
+    const look = JSON.stringify([
+      object.kind,
+      object.cells.map((cell) => [cell.actor, cell.command, settled(cell), cell.agrees]),
+    ]);
+    // What a pattern covers comes and goes (the partitions of this month): the pattern stays.
+    const { declaredAs } = object;
+    const name = declaredAs?.endsWith("*") === true ? declaredAs : object.name;
     const group = groups.get(look);
-    if (group === undefined) groups.set(look, { names: [object.name], object });
-    else group.names.push(object.name);
+    if (group !== undefined) {
+      if (!group.names.includes(name)) group.names.push(name);
+      continue;
+    }
+    const isDenied = (actor: string): boolean =>
+      object.cells.every(
+        (cell) => cell.actor !== actor || (cell.agrees && settled(cell) === "denied"),
+      );
+    const all = Object.keys(result.actors);
+    const denied = all.filter(isDenied);
+    const actors = all.filter((actor) => !denied.includes(actor));
+    groups.set(look, { names: [name], object, actors, denied });
   }
   return [...groups.values()];
+}
+
+/** What agrees is shown as declared: "all" of no rows was found as "none". */
+function settled(cell: AccessCell): string {
+  return formatOutcome(cell.agrees ? cell.expected : cell.found);
 }
 
 /** The matrix for documentation. It depends on nothing but the outcome: no times, no order of chance. */
 export function accessMarkdown(result: AccessResult): string {
   const parts = [`# ${result.title}`, ""];
-  parts.push("| actor | role | settings |", "| --- | --- | --- |");
-  for (const [name, actor] of Object.entries(result.actors)) {
-    const settings = Object.entries(actor.settings ?? {}).map(
-      ([key, value]) => `${key} = ${value}`,
-    );
-    parts.push(`| ${[name, actor.role, settings.join(", ")].map(escapeMarkdown).join(" | ")} |`);
-  }
-  for (const { names, object } of groupAlike(result.objects)) {
+  parts.push(
+    ...markdownTable([
+      ["actor", "role", "settings"],
+      ...Object.entries(result.actors).map(([name, actor]) =>
+        [name, actor.role, formatSettings(actor)].map(escapeMarkdown),
+      ),
+    ]),
+  );
+  for (const { names, object, actors, denied } of groupAlike(result)) {
     parts.push("", `## ${names.map((name) => `\`${name}\``).join(", ")}`, "");
-    parts.push(`A ${object.kind}.`, "");
-    parts.push(`| actor | ${object.commands.join(" | ")} |`);
-    parts.push(`| --- |${" --- |".repeat(object.commands.length)}`);
-    for (const actor of Object.keys(result.actors)) {
-      const cells = object.commands.map((command) => {
-        const cell = findCell(object, actor, command);
-        if (cell === undefined) return "";
-        const found = escapeMarkdown(formatOutcome(cell.found));
-        return cell.agrees
-          ? found
-          : `**${found}**, not ${escapeMarkdown(formatOutcome(cell.expected))}`;
-      });
-      parts.push(`| ${[escapeMarkdown(actor), ...cells].join(" | ")} |`);
+    parts.push(`${names.length === 1 ? "A" : "Each a"} ${object.kind}.`);
+    if (actors.length > 0) {
+      const rows = actors.map((actor) => [
+        escapeMarkdown(actor),
+        ...object.commands.map((command) => markdownCell(findCell(object, actor, command))),
+      ]);
+      parts.push("", ...markdownTable([["actor", ...object.commands], ...rows]));
     }
+    if (denied.length > 0) parts.push("", `Denied everything: ${denied.join(", ")}.`);
   }
   if (result.problems.length > 0) {
     parts.push("", "## Not as declared", "");
@@ -99,29 +120,50 @@ export function accessMarkdown(result: AccessResult): string {
   return `${parts.join("\n")}\n`;
 }
 
+function formatSettings(actor: Actor): string {
+  return Object.entries(actor.settings ?? {})
+    .map(([key, value]) => `${key} = ${value}`)
+    .join(", ");
+}
+
+function markdownCell(cell: AccessCell | undefined): string {
+  if (cell === undefined) return "";
+  const found = escapeMarkdown(settled(cell));
+  return cell.agrees ? found : `**${found}**, not ${escapeMarkdown(formatOutcome(cell.expected))}`;
+}
+
+/** With columns as wide as formatters make them, so that they leave the file alone. */
+function markdownTable(rows: readonly (readonly string[])[]): string[] {
+  const [head = [], ...body] = rows;
+  const widths = head.map((_, column) =>
+    Math.max(3, ...rows.map((row) => (row[column] ?? "").length)),
+  );
+  const line = (cells: readonly string[]): string =>
+    `| ${widths.map((width, column) => (cells[column] ?? "").padEnd(width)).join(" | ")} |`;
+  return [line(head), line(widths.map((width) => "-".repeat(width))), ...body.map(line)];
+}
+
 function escapeMarkdown(text: string): string {
-  return text.replace(/[|\\`*_<>]/g, "\\$&").replace(/\n/g, " ");
+  return text.replace(/[|\\`*<]/g, "\\$&").replace(/\n/g, " ");
 }
 
 /** The matrix as one page that needs nothing else. */
 export function accessHtml(result: AccessResult): string {
-  const tables = groupAlike(result.objects).map(({ names, object }) => {
+  const tables = groupAlike(result).map(({ names, object, actors: named, denied }) => {
     const head = object.commands.map((command) => `<th scope="col">${command}</th>`).join("");
-    const body = Object.keys(result.actors).map((actor) => {
+    const body = named.map((actor) => {
       const cells = object.commands.map((command) => htmlCell(findCell(object, actor, command)));
       return `<tr><th scope="row">${escapeHtml(actor)}</th>${cells.join("")}</tr>`;
     });
     return `<section>
 <h2>${names.map(escapeHtml).join(", ")} <small>${object.kind}</small></h2>
-<table><thead><tr><td></td>${head}</tr></thead>
-<tbody>${body.join("\n")}</tbody></table>
+${named.length === 0 ? "" : `<table><thead><tr><td></td>${head}</tr></thead>\n<tbody>${body.join("\n")}</tbody></table>`}
+${denied.length === 0 ? "" : `<p class="denied">Denied everything: ${denied.map(escapeHtml).join(", ")}.</p>`}
 </section>`;
   });
   const actors = Object.entries(result.actors).map(([name, actor]) => {
-    const settings = Object.entries(actor.settings ?? {}).map(
-      ([key, value]) => `${key} = ${value}`,
-    );
-    return `<tr><th scope="row">${escapeHtml(name)}</th><td>${escapeHtml(actor.role)}</td><td>${escapeHtml(settings.join(", "))}</td></tr>`;
+    const cells = [actor.role, formatSettings(actor)].map((text) => `<td>${escapeHtml(text)}</td>`);
+    return `<tr><th scope="row">${escapeHtml(name)}</th>${cells.join("")}</tr>`;
   });
   const problems = result.problems.map((problem) => `<li>${escapeHtml(problem)}</li>`);
   const verdict = result.passed
@@ -163,20 +205,18 @@ ${tables.join("\n")}
 
 function htmlCell(cell: AccessCell | undefined): string {
   if (cell === undefined) return "<td></td>";
-  const found = escapeHtml(formatOutcome(cell.found));
+  const found = escapeHtml(settled(cell));
   const title = cell.message === undefined ? "" : ` title="${escapeHtml(cell.message)}"`;
   if (!cell.agrees) {
     const expected = escapeHtml(formatOutcome(cell.expected));
     return `<td class="wrong"${title}>${found} <del>${expected}</del></td>`;
   }
   const look =
-    typeof cell.found !== "string"
-      ? "reached"
-      : cell.found === "denied" || cell.found === "none"
-        ? cell.found
-        : cell.found.startsWith("error")
-          ? "error"
-          : "reached";
+    found === "denied" || found === "none"
+      ? found
+      : found.startsWith("error")
+        ? "error"
+        : "reached";
   return `<td class="${look}"${title}>${found}</td>`;
 }
 

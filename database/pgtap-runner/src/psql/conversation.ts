@@ -160,8 +160,12 @@ export class Conversation {
         } else options.rows.onColumns?.(names);
       },
       onRow: (values) => {
-        if (printer === undefined) options.rows?.onRow?.(values);
-        else printer.row(values);
+        if (options.rows !== undefined) {
+          options.rows.onRow?.(values);
+          return;
+        }
+        printer ??= new UnalignedPrinter(this.#print, write);
+        printer.row(values);
       },
       onComplete: (tag) => {
         tags.push(tag);
@@ -199,7 +203,12 @@ export class Conversation {
     };
     const { text } = query.buffer;
     if (!ahead) this.#session.send(text, handler);
-    else if (this.#session.enqueue(text, handler) >= batchSize) this.#session.flush();
+    else {
+      // Names of columns are printed above rows, and tell what gave rows from what has a tag.
+      const onlyRows = this.#print.tuplesOnly && quiet;
+      const queued = this.#session.enqueue(text, handler, onlyRows);
+      if (queued >= batchSize) this.#session.flush();
+    }
   }
 
   #setResultVariables(outcome: QueryOutcome, rowCount: string): void {

@@ -56,6 +56,8 @@ export class ConnectionLost extends RunnerError {
 interface Statement {
   text: string;
   handler: QueryHandler;
+  /** The server need not say what columns its rows have. */
+  onlyRows?: boolean;
 }
 
 // pg's own declarations leave out the handlers that its client calls on a query.
@@ -70,6 +72,40 @@ interface CopyChannel {
   endCopyFrom(): void;
   sendCopyFail(message: string): void;
 }
+// Messages of the protocol that are the same for every statement, each with its type, its length
+// and, here, empty names: the unnamed statement and portal, no parameters, no limit of rows.
+// https://www.postgresql.org/docs/current/protocol-message-formats.html
+const bindMessage = [0x42, 0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0];
+const describeMessage = [0x44, 0, 0, 0, 6, 0x50, 0];
+const executeMessage = [0x45, 0, 0, 0, 9, 0, 0, 0, 0, 0];
+const syncMessage = Buffer.from([0x53, 0, 0, 0, 4]);
+const withColumns = Buffer.from([...bindMessage, ...describeMessage, ...executeMessage]);
+const withoutColumns = Buffer.from([...bindMessage, ...executeMessage]);
+/** Of a Parse message: type, length, the empty name, the end of the text, no parameter types. */
+const parseOverhead = 1 + 4 + 1 + 1 + 2;
+
+/** A batch as one piece: a write for each message would cost more than all else on our side. */
+function encodeBatch(statements: readonly Statement[]): Buffer {
+  let size = syncMessage.length;
+  const lengths = statements.map(({ text }) => Buffer.byteLength(text));
+  for (const length of lengths) size += parseOverhead + length + withColumns.length;
+  const buffer = Buffer.allocUnsafe(size);
+  let at = 0;
+  for (const [index, { text, onlyRows }] of statements.entries()) {
+    const length = lengths[index] ?? 0;
+    at = buffer.writeUInt8(0x50, at);
+    at = buffer.writeInt32BE(parseOverhead - 1 + length, at);
+    at = buffer.writeUInt8(0, at);
+    at += buffer.write(text, at);
+    at = buffer.writeUInt8(0, at);
+    at = buffer.writeInt16BE(0, at);
+    const rest = onlyRows === true ? withoutColumns : withColumns;
+    at += rest.copy(buffer, at);
+  }
+  at += syncMessage.copy(buffer, at);
+  return buffer.subarray(0, at);
+}
+
 /**
  * What the server answers with one ReadyForQuery: a query in the simple protocol, or a batch of
  * statements in the extended one, of which the server skips those behind the first that fails. Rows
@@ -93,14 +129,7 @@ class Exchange extends Query {
       for (const { text } of this.#statements) connection.query(text);
       return;
     }
-    // pg's declarations ask for a second argument that its code does not have.
-    for (const { text } of this.#statements) {
-      connection.parse({ name: "", text, types: [] }, true);
-      connection.bind({}, true);
-      connection.describe({ type: "P", name: "" }, true);
-      connection.execute({}, true);
-    }
-    connection.sync();
+    connection.stream.write(encodeBatch(this.#statements));
   }
 
   get #handler(): QueryHandler | undefined {
@@ -327,10 +356,11 @@ export class Session {
    * answers of a batch arrive together, which costs both sides far less than one at a time. For use
    * inside a transaction: there, and only there, the server treats each as it would by itself.
    *
+   * @param onlyRows rows are wanted, but not the names of their columns
    * @returns how many wait to be sent
    */
-  enqueue(text: string, handler: QueryHandler): number {
-    return this.#queued.push({ text, handler });
+  enqueue(text: string, handler: QueryHandler, onlyRows: boolean): number {
+    return this.#queued.push({ text, handler, onlyRows });
   }
 
   /** Sends what has been enqueued. */
@@ -349,10 +379,7 @@ export class Session {
       return;
     }
     this.#exchanges.push(exchange);
-    const { stream } = this.#client.connection;
-    stream.cork();
     this.#client.query(exchange);
-    stream.uncork();
   }
 
   /**

@@ -103,11 +103,14 @@ SELECT results_eq('SELECT id, clerk, note FROM shop.orders ORDER BY id',
   $$VALUES (1, 'anna', NULL), (2, 'bert', NULL)$$, 'what they try is undone');
 SELECT is(current_user, session_user, 'and so is the role');
 
--- view_is_security_invoker
+-- view_is_security_invoker; servers before 15 have no such views
 CREATE VIEW shop.as_owner AS SELECT * FROM shop.orders;
+SELECT current_setting('server_version_num')::int >= 150000 AS has_invoker \gset
+\if :has_invoker
 CREATE VIEW shop.as_caller WITH (security_invoker = on) AS SELECT * FROM shop.orders;
 SELECT * FROM check_test(view_is_security_invoker('shop', 'as_caller'), true, 'view_is_security_invoker: set',
   'View shop.as_caller should have security_invoker', '');
+\endif
 SELECT * FROM check_test(view_is_security_invoker('shop', 'as_owner', 'safe'), false,
   'view_is_security_invoker: not set', 'safe', '    it reads its tables with the rights of its owner');
 SELECT * FROM check_test(view_is_security_invoker('shop', 'orders'), false, 'view_is_security_invoker: a table',
@@ -157,8 +160,7 @@ SELECT * FROM check_test(public_has_no_privilege_on('shop', 'nothing'), false,
 SELECT * FROM check_test(query_can_use_index('SELECT * FROM shop.orders WHERE clerk = ''anna''', 'orders_clerk'),
   true, 'query_can_use_index: it fits', 'The query should be able to use the index orders_clerk', '');
 SELECT * FROM check_test(query_can_use_index('SELECT * FROM shop.orders WHERE note = ''x''', 'orders_clerk', 'fast'),
-  false, 'query_can_use_index: it does not', 'fast', '    Seq Scan on orders
-      Filter: (note = ''x''::text)');
+  false, 'query_can_use_index: it does not', 'fast', NULL);
 SELECT * FROM check_test(query_uses_index('SELECT * FROM shop.orders WHERE id = 1', 'orders_clerk'),
   false, 'query_uses_index: not in a table of two rows', 'The query should use the index orders_clerk', NULL);
 INSERT INTO shop.orders SELECT i, 'clerk ' || i FROM generate_series(3, 5000) i;
