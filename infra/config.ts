@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { CtmError } from "#system";
+import { cloudflareSchema, cloudflareTokenSchema } from "./cloudflare/settings.ts";
 
 const port = z.int().min(1024).max(65535);
 /** A size such as "512MB" or "8GB". */
@@ -59,6 +60,12 @@ const configurationSchema = z.strictObject({
   archiveTimeoutSeconds: z.int().min(1).max(3600).default(60),
   /** Days that full backups, with the WAL between them, are kept. Default 30. */
   fullBackupDays: z.int().min(1).max(3650).default(30),
+  /** Cloudflare before the API, as infra/cloudflare/settings.ts describes it. Default none. */
+  cloudflare: cloudflareSchema.optional(),
+  /** Cloudflare's API token; set it with --secret. Without it nothing of Cloudflare exists. */
+  cloudflareToken: cloudflareTokenSchema.optional(),
+  /** The stack that holds this one's Cloudflare part, where it is a stack of its own. */
+  cloudflareStack: z.string().min(1).optional(),
 });
 
 /** A stack's checked configuration. */
@@ -79,7 +86,7 @@ export function parseConfiguration(all: Readonly<Record<string, string>>): Confi
   const values = Object.fromEntries(
     own.map(([key, text]) => [key.slice(prefix.length), valueOf(text)]),
   );
-  const parsed = configurationSchema.safeParse(values);
+  const parsed = configurationSchema.superRefine(checkCloudflare).safeParse(values);
   if (parsed.success) return parsed.data;
   const issues = parsed.error.issues.flatMap((issue) => {
     const place = `${prefix}${pathOf(issue.path)}`;
@@ -95,6 +102,25 @@ export function parseConfiguration(all: Readonly<Record<string, string>>): Confi
     next: "pulumi config, and infra/config.ts for every key",
     exitCode: 2,
   });
+}
+
+/** Half a configuration would take the edge away, or never make it. */
+function checkCloudflare(configuration: Configuration, context: z.RefinementCtx): void {
+  const { cloudflare, cloudflareToken, cloudflareStack } = configuration;
+  const issue = (key: keyof Configuration, message: string): void =>
+    context.addIssue({ code: "custom", path: [key], message });
+  if (cloudflare !== undefined && cloudflareToken === undefined) {
+    issue("cloudflareToken", "must be set where ctm:cloudflare is");
+  }
+  if (cloudflare === undefined && cloudflareToken !== undefined) {
+    issue("cloudflare", "must be set where ctm:cloudflareToken is");
+  }
+  if (cloudflare !== undefined && cloudflareStack !== undefined) {
+    issue("cloudflareStack", "is for a stack without ctm:cloudflare of its own");
+  }
+  if (cloudflareStack !== undefined && configuration.apiPort === undefined) {
+    issue("apiPort", "must be set where ctm:cloudflareStack is: the tunnel leads to it");
+  }
 }
 
 function valueOf(text: string): unknown {
