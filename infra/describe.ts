@@ -17,6 +17,7 @@ export interface DescriptionSource {
   serverVersion: number;
   binaries: string;
   ports: Record<string, number>;
+  edge: Descriptor["edge"];
 }
 
 /** The descriptor: what on-call commands need to know of the stack, without a secret. */
@@ -73,6 +74,7 @@ export function describeStack(source: DescriptionSource): Descriptor {
       adminUrl: `http://${listenAddress}:${portOf(ports, "admin")}`,
       version: apiVersion,
     },
+    edge: source.edge,
     supervisor: supervisorPaths(paths),
     runtimeDirectories: runtimeDirectories({
       paths,
@@ -83,6 +85,7 @@ export function describeStack(source: DescriptionSource): Descriptor {
       ...topology.members.map(({ name }) => service(name, "postgres")),
       service("proxy", "proxy"),
       service("api", "api"),
+      ...(source.edge === null ? [] : [service("cloudflared", "tunnel")]),
     ],
   };
 }

@@ -76,6 +76,7 @@ async function program(): Promise<void> {
     users,
     runtime,
     security,
+    access: undefined,
     node: await serviceNode(),
     after: [database.migrations, ...database.logins],
   });
@@ -89,6 +90,7 @@ async function program(): Promise<void> {
       serverVersion: version,
       binaries,
       ports,
+      edge: null,
     }),
   );
   new File(

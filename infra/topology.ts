@@ -36,6 +36,8 @@ export interface Topology {
   backrestLock: string;
   backrestLog: string;
   api: { bundle: string; configuration: string; folder: string };
+  /** Of cloudflared, which runs where Cloudflare is on. */
+  connector: { folder: string; configuration: string; token: string };
   settings: DerivedSettings;
   cores: number;
   ports: Record<string, PortRequest>;
@@ -70,6 +72,11 @@ export function topologyOf(
       folder: join(paths.state, "api"),
       bundle: join(paths.state, "api", "main.mjs"),
       configuration: join(paths.state, "api", "api.json"),
+    },
+    connector: {
+      folder: join(paths.state, "cloudflared"),
+      configuration: join(paths.state, "cloudflared", "config.yml"),
+      token: join(paths.state, "cloudflared", "token"),
     },
     settings: withParameters(
       deriveSettings({ memoryBytes, cores, members: members.length }),
@@ -129,6 +136,7 @@ export function portRequests(configuration: Configuration): Record<string, PortR
     admin: demandable("adminPort", 8481),
     etcdClient: any(2379),
     etcdPeer: any(2380),
+    ...(hasTunnel(configuration) ? { [portNames.connector]: any(20241) } : {}),
     ...Object.fromEntries(
       configuration.members.flatMap(({ name }, index) => [
         [portNames.postgres(name), any(5442 + index)],
@@ -138,8 +146,15 @@ export function portRequests(configuration: Configuration): Record<string, PortR
   };
 }
 
-/** Names under which a member's ports are remembered. */
+/** Whether cloudflared runs beside this stack's API. */
+export function hasTunnel({ cloudflare, cloudflareStack }: Configuration): boolean {
+  return cloudflareStack !== undefined || (cloudflare !== undefined && !cloudflare.standalone);
+}
+
+/** Names under which ports are remembered that not every stack has. */
 export const portNames = {
+  /** cloudflared's metrics. */
+  connector: "cloudflared",
   postgres: (member: string): string => `${member}-postgres`,
   rest: (member: string): string => `${member}-rest`,
 };

@@ -303,6 +303,12 @@ describe("backup", () => {
 describe("doctor", () => {
   test("finds what was broken, and says what to do about each", async () => {
     const { descriptor, home } = stack;
+    descriptor.edge = {
+      url: "https://api.example.com",
+      executable: join(home, "cloudflared"),
+      metrics: { host: "127.0.0.1", port: 1 },
+    };
+    await stack.save();
     const [repository] = descriptor.backup.repositories;
     const foreign = join(repository?.path ?? "", "foreign");
     await writeFile(foreign, "");
@@ -323,6 +329,9 @@ describe("doctor", () => {
     );
     expect(texts).toContain(
       'logins: ctm_query: password authentication failed for user "ctm_query" -> npm run up repairs roles and passwords',
+    );
+    expect(texts).toContain(
+      `programs: ${home}/cloudflared, which holds the tunnel to Cloudflare open, cannot be run -> install cloudflared again, as docs/first-deploy.md says`,
     );
     expect(texts).toContain(
       `certificates: ${home}/local/tls/ca.crt expires in 1 day -> npm run up issues a new one`,

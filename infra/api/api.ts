@@ -13,6 +13,8 @@ export interface ApiArguments {
   users: SystemUsers;
   runtime: LocalRuntime;
   security: Security;
+  /** Whose tokens every request must carry; undefined where no Cloudflare is before the API. */
+  access: pulumi.Input<AccessSettings> | undefined;
   /** A Node that the service's user can run. */
   node: string;
   /** Of the bundle that this checkout builds. */
@@ -20,6 +22,8 @@ export interface ApiArguments {
   /** The schema and the logins that it needs. */
   after: pulumi.Resource[];
 }
+
+type AccessSettings = NonNullable<ApiConfiguration["access"]>;
 
 /** The HTTP service, as one file run by an unprivileged user. */
 export class Api extends pulumi.ComponentResource {
@@ -53,9 +57,9 @@ export class Api extends pulumi.ComponentResource {
         command: [args.node, topology.api.bundle, "--config", topology.api.configuration],
         user: users.service,
         environment: { NODE_ENV: "production" },
-        files: runtime.ports.apply((ports) => ({
+        files: pulumi.all([runtime.ports, pulumi.output(args.access)]).apply(([ports, access]) => ({
           [topology.api.configuration]: {
-            content: `${JSON.stringify(this.#configuration(ports, args, passwordFiles), null, 2)}\n`,
+            content: `${JSON.stringify(this.#configuration(ports, security, access, passwordFiles), null, 2)}\n`,
             mode: "0600",
             owner: users.service,
           },
@@ -96,7 +100,8 @@ export class Api extends pulumi.ComponentResource {
 
   #configuration(
     ports: Record<string, number>,
-    { security }: ApiArguments,
+    security: Security,
+    access: AccessSettings | undefined,
     passwordFiles: { ctm_api: string; ctm_query: string },
   ): ApiConfiguration {
     const at = (name: string): { host: string; port: number } => ({
@@ -115,6 +120,9 @@ export class Api extends pulumi.ComponentResource {
         passwordFile: passwordFiles.ctm_api,
       },
       query: { user: "ctm_query", passwordFile: passwordFiles.ctm_query },
+      // cloudflared is the only one that reaches the API with a token of Access: it comes from this
+      // host, and the last address in X-Forwarded-For is the one that Cloudflare saw.
+      ...(access === undefined ? {} : { access, trustedProxies: [listenAddress] }),
     };
   }
 }

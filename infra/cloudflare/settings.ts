@@ -136,6 +136,8 @@ export const cloudflareSchema = z
           .default([]),
       })
       .optional(),
+    /** Path of cloudflared; default /usr/local/bin or /usr/bin, where its packages put it. */
+    cloudflared: z.string().startsWith("/", "must be an absolute path").optional(),
     /** Where Cloudflare's API is, when not at Cloudflare: a recording proxy, or a test. */
     baseUrl: z.url({ protocol: /^https?$/ }).optional(),
     /**

@@ -24,7 +24,7 @@ const member = z.strictObject({
 const service = z.strictObject({
   /** The program's name under supervisord, and that of its log. */
   name: z.string(),
-  kind: z.enum(["etcd", "postgres", "proxy", "api"]),
+  kind: z.enum(["etcd", "postgres", "proxy", "api", "tunnel"]),
   log: z.string(),
 });
 
@@ -72,6 +72,19 @@ const descriptor = z.strictObject({
     adminUrl: z.string(),
     version: z.string(),
   }),
+  /** Cloudflare before the API; null where there is none. */
+  edge: z
+    .strictObject({
+      /** Where clients reach the API. */
+      url: z.string(),
+      /** Of cloudflared. */
+      executable: z.string(),
+      /** Where cloudflared tells of its connections. */
+      metrics: address,
+    })
+    .nullable()
+    // Stacks of before have no word of it.
+    .default(null),
   supervisor: z.strictObject({
     configuration: z.string(),
     programs: z.string(),

@@ -72,15 +72,32 @@ const checkPrograms: Check = async ({ descriptor }, { env }) => {
   }
   const { binaries, version } = descriptor.postgres;
   if (!(await isExecutable(join(binaries, "postgres")))) missing.push(`postgresql-${version}`);
-  if (missing.length === 0) return [good("programs", "all are installed")];
+  const problems = [
+    ...(missing.length === 0
+      ? []
+      : [
+          bad(
+            "programs",
+            `these Debian packages are missing: ${missing.join(" ")}`,
+            "npm run up installs them",
+          ),
+        ]),
+    ...(await checkConnector(descriptor)),
+  ];
+  return problems.length === 0 ? [good("programs", "all are installed")] : problems;
+};
+
+/** cloudflared is in no package of Debian: a person installed it, and can take it away. */
+async function checkConnector({ edge }: Stack["descriptor"]): Promise<Finding[]> {
+  if (edge === null || (await isExecutable(edge.executable))) return [];
   return [
     bad(
       "programs",
-      `these Debian packages are missing: ${missing.join(" ")}`,
-      "npm run up installs them",
+      `${edge.executable}, which holds the tunnel to Cloudflare open, cannot be run`,
+      "install cloudflared again, as docs/first-deploy.md says",
     ),
   ];
-};
+}
 
 async function isExecutable(path: string): Promise<boolean> {
   try {

@@ -74,6 +74,14 @@ export const statusDocument = z.strictObject({
       .array(z.strictObject({ name: z.string(), busy: z.int(), max: z.int(), waiting: z.int() }))
       .nullable(),
   }),
+  /** Cloudflare before the API; null where there is none. */
+  edge: z
+    .strictObject({
+      url: z.string(),
+      /** That cloudflared holds to Cloudflare. */
+      connections: z.int().nullable(),
+    })
+    .nullable(),
   schema: z.strictObject({ version: z.string().nullable(), pending: z.int().nullable() }),
   alerts: z.strictObject({
     firing: z.array(z.strictObject({ name: z.string(), severity: z.string() })).nullable(),

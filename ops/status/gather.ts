@@ -6,6 +6,7 @@ import { readCluster, type ClusterFacts } from "../facts/cluster.ts";
 import { stackConnection, type LoginRole } from "../facts/connection.ts";
 import { readRepository, type RepositoryFacts } from "../facts/repository.ts";
 import { readArchiver, readDoor, type ArchiverFacts, type DoorFacts } from "../facts/server.ts";
+import { readTunnel, type TunnelFacts } from "../facts/tunnel.ts";
 import { readServices, type ServiceFacts } from "../facts/services.ts";
 import { isBehind } from "../facts/window.ts";
 import { within } from "../facts/within.ts";
@@ -26,6 +27,7 @@ export interface Probes {
   archiver: Probe<ArchiverFacts>;
   repository: Probe<RepositoryFacts>;
   api: Probe<ApiFacts>;
+  tunnel: Probe<TunnelFacts>;
   schema: Probe<{ version: string | null; pending: number }>;
 }
 
@@ -39,25 +41,27 @@ export async function gather(
 ): Promise<Probes> {
   const { descriptor } = stack;
   const connection = (role: LoginRole, door: "rw" | "ro") => stackConnection(stack, role, door);
-  const [services, cluster, rw, ro, archiver, firstRepository, api, schema] = await Promise.all([
-    probe(readServices(descriptor)),
-    probe(
-      readFile(descriptor.tls.authority, "utf8").then((authority) =>
-        readCluster(descriptor, authority, { timeoutMs: probeMs, signal: context.signal }),
+  const [services, cluster, rw, ro, archiver, firstRepository, api, tunnel, schema] =
+    await Promise.all([
+      probe(readServices(descriptor)),
+      probe(
+        readFile(descriptor.tls.authority, "utf8").then((authority) =>
+          readCluster(descriptor, authority, { timeoutMs: probeMs, signal: context.signal }),
+        ),
       ),
-    ),
-    probe(connection("ctm_monitor", "rw").then((config) => readDoor(config, probeMs))),
-    probe(connection("ctm_monitor", "ro").then((config) => readDoor(config, probeMs))),
-    probe(connection("ctm_monitor", "rw").then((config) => readArchiver(config, probeMs))),
-    probe(readRepository(descriptor, context, probeMs)),
-    probe(readApi(descriptor.api.adminUrl, { timeoutMs: probeMs, signal: context.signal })),
-    probe(connection("ctm_migrator", "rw").then(readSchema)),
-  ]);
+      probe(connection("ctm_monitor", "rw").then((config) => readDoor(config, probeMs))),
+      probe(connection("ctm_monitor", "ro").then((config) => readDoor(config, probeMs))),
+      probe(connection("ctm_monitor", "rw").then((config) => readArchiver(config, probeMs))),
+      probe(readRepository(descriptor, context, probeMs)),
+      probe(readApi(descriptor.api.adminUrl, { timeoutMs: probeMs, signal: context.signal })),
+      probe(readTunnel(descriptor, { timeoutMs: probeMs, signal: context.signal })),
+      probe(connection("ctm_migrator", "rw").then(readSchema)),
+    ]);
   // Both were read at once: a segment archived in between is in one and not yet in the other.
   const repository = isBehind(archiver.facts, firstRepository.facts)
     ? await probe(readRepository(descriptor, context, probeMs))
     : firstRepository;
-  return { services, cluster, rw, ro, archiver, repository, api, schema };
+  return { services, cluster, rw, ro, archiver, repository, api, tunnel, schema };
 }
 
 async function probe<T>(work: Promise<T>): Promise<Probe<T>> {

@@ -26,7 +26,7 @@ export const command = defineCommand({
 
 /** The document from what the parts said. */
 export function describe({ descriptor }: Stack, probes: Probes, now: Date): StatusDocument {
-  const { postgres, backup, api, stack } = descriptor;
+  const { postgres, backup, api, edge, stack } = descriptor;
   const { cluster, rw, ro, archiver, repository } = probes;
   const problems = judge(descriptor, probes, now);
   const backups = repository.facts?.backups ?? [];
@@ -105,6 +105,10 @@ export function describe({ descriptor }: Stack, probes: Probes, now: Date): Stat
       ready: probes.api.facts !== null,
       pools: probes.api.facts?.pools ?? null,
     },
+    edge:
+      edge === null
+        ? null
+        : { url: edge.url, connections: probes.tunnel.facts?.connections ?? null },
     schema: {
       version: probes.schema.facts?.version ?? null,
       pending: probes.schema.facts?.pending ?? null,

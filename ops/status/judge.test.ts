@@ -72,6 +72,7 @@ function healthy(): Probes {
       ],
     }),
     api: good({ version: "0.1.0", pools: [{ name: "primary", busy: 1, max: 10, waiting: 0 }] }),
+    tunnel: good({ connections: 4 }),
     schema: good({ version: "002", pending: 0 }),
   };
 }
@@ -220,6 +221,16 @@ test.each<[string, Change, string]>([
     "api-not-ready: the API is not ready: /ready answers 503 -> ctm logs api",
   ],
   [
+    "the tunnel has lost Cloudflare",
+    set("tunnel", { connections: 0 }),
+    "tunnel-not-connected: cloudflared has no connection to Cloudflare: nobody outside reaches the API -> ctm logs cloudflared",
+  ],
+  [
+    "cloudflared hangs",
+    (probes) => (probes.tunnel = dead("no answer within 3 s")),
+    "tunnel-unknown: cloudflared cannot be asked: no answer within 3 s -> ctm logs cloudflared",
+  ],
+  [
     "the ledger cannot be read",
     (probes) => (probes.schema = dead("permission denied")),
     "schema-unknown: the migrations cannot be read: permission denied -> ctm doctor",
@@ -311,6 +322,7 @@ read-write  127.0.0.1:5500/taskmaster, leads to node-1
 read-only   127.0.0.1:5499/taskmaster, leads to node-2
 API         http://127.0.0.1:8080, ready, version 0.1.0
 pools       primary 1 of 10
+Cloudflare  off
 services    5 of 5 run
 schema      version 002, nothing pending
 backups     newest full 2026-11-24 02:01:00Z (10 h ago), 1 in repository 1

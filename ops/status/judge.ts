@@ -28,6 +28,7 @@ export function judge(descriptor: Descriptor, probes: Probes, now: Date): Proble
     ...judgeArchive(probes, now),
     ...judgeBackups(descriptor, probes, now),
     ...judgeApi(descriptor, probes),
+    ...judgeTunnel(descriptor, probes),
     // With the port closed there was nobody to ask.
     ...(rw.facts === null
       ? []
@@ -235,10 +236,34 @@ function judgeBackups(descriptor: Descriptor, { repository }: Probes, now: Date)
 }
 
 function judgeApi(descriptor: Descriptor, { api, services }: Probes): Problem[] {
-  const own = descriptor.services.filter(({ kind }) => kind === "api").map(({ name }) => name);
+  const own = servicesOf(descriptor, "api");
   // Its service was named already.
   if (stopped(services.facts ?? []).some(({ name }) => own.includes(name))) return [];
   return failed("api-not-ready", "the API is not ready", api, `ctm logs ${own[0] ?? "api"}`);
+}
+
+function judgeTunnel(descriptor: Descriptor, { tunnel, services }: Probes): Problem[] {
+  const own = servicesOf(descriptor, "tunnel");
+  // Its service was named already.
+  if (stopped(services.facts ?? []).some(({ name }) => own.includes(name))) return [];
+  const logs = `ctm logs ${own[0] ?? "cloudflared"}`;
+  if (tunnel.facts?.connections === 0) {
+    return [
+      problem(
+        "tunnel-not-connected",
+        "cloudflared has no connection to Cloudflare: nobody outside reaches the API",
+        logs,
+      ),
+    ];
+  }
+  return failed("tunnel-unknown", "cloudflared cannot be asked", tunnel, logs);
+}
+
+function servicesOf(
+  { services }: Descriptor,
+  wanted: Descriptor["services"][number]["kind"],
+): string[] {
+  return services.filter(({ kind }) => kind === wanted).map(({ name }) => name);
 }
 
 function stopped(services: NonNullable<StatusDocument["services"]>) {

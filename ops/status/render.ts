@@ -62,6 +62,7 @@ function parts(status: StatusDocument, paint: Paint): [string, string][] {
       `${api.url}, ${api.ready ? `ready${api.version === null ? "" : `, version ${api.version}`}` : paint.bad("not ready")}`,
     ],
     ["pools", pools(status, paint)],
+    ["Cloudflare", edge(status, paint)],
     ["services", services(status, paint)],
     [
       "schema",
@@ -108,6 +109,14 @@ function pools({ api }: StatusDocument, paint: Paint): string {
       return waiting === 0 ? use : paint.warning(`${use} and ${waiting} waiting`);
     })
     .join(", ");
+}
+
+function edge({ edge: before }: StatusDocument, paint: Paint): string {
+  if (before === null) return "off";
+  const { url, connections } = before;
+  if (connections === null) return `${url}, ${paint.bad("unknown")}`;
+  const text = countText(connections, "connection");
+  return `${url}, ${connections === 0 ? paint.bad(text) : text}`;
 }
 
 function services({ services: all }: StatusDocument, paint: Paint): string {

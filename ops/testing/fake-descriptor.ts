@@ -43,6 +43,7 @@ export function fakeDescriptor(): Descriptor {
       repositories: [{ name: "near", number: 1, path: "/state/repository" }],
     },
     api: { url: "http://127.0.0.1:8080", adminUrl: "http://127.0.0.1:8081", version: "0.1.0" },
+    edge: null,
     supervisor: {
       configuration: "/state/supervisord.conf",
       programs: "/state/programs",

@@ -229,6 +229,7 @@ archive_command = 'pgbackrest --config=${backrestConfiguration} --stanza=${stanz
     tls: { authority, etcdCertificate: authority, etcdKey: key },
     backup: { stanza, repositories: [{ name: "near", number: 1, path: repository }] },
     api: { url: "http://127.0.0.1:1", adminUrl: "http://127.0.0.1:1", version: "0.1.0" },
+    edge: null,
     supervisor: {
       configuration: join(paths.state, "supervisord.conf"),
       programs: join(paths.state, "programs"),

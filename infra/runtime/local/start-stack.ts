@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { CtmError, exists, waitFor } from "#system";
-import type { Descriptor } from "#stack";
+import type { Descriptor, ServiceDescriptor } from "#stack";
 import { asSuperuser, provisioningOf } from "../../postgres/connection.ts";
 import { clusterOf, type ClusterView } from "../../postgres/patroni.ts";
 import { listenerOn } from "./ports.ts";
@@ -52,7 +52,7 @@ export async function startCluster(
 ): Promise<void> {
   if (!(await exists(descriptor.supervisor.configuration))) return;
   await startProcesses(descriptor, options);
-  const needed = descriptor.services.filter(({ kind }) => kind !== "api");
+  const needed = descriptor.services.filter(({ kind }) => clusterKinds.has(kind));
   const made = await Promise.all(
     needed.map(({ name }) => exists(join(descriptor.supervisor.programs, `${name}.conf`))),
   );
@@ -65,6 +65,9 @@ export async function startCluster(
   }
   await waitForLeader(descriptor, options);
 }
+
+/** What has to be there before a leader can answer. */
+const clusterKinds = new Set<ServiceDescriptor["kind"]>(["etcd", "postgres", "proxy"]);
 
 /** Starts what is not running, without waiting for it. */
 async function startProcesses(descriptor: Descriptor, { report }: StackOptions): Promise<void> {
