@@ -78,6 +78,13 @@ BEGIN
         SELECT min(id::text)::uuid, count(*) INTO first_id, row_count FROM new_rows;
     ELSIF TG_OP <> 'TRUNCATE' THEN
         SELECT min(id::text)::uuid, count(*) INTO first_id, row_count FROM old_rows;
+    ELSE
+        -- WAL names no table, and event triggers know no TRUNCATE: by this message a recovery finds
+        -- the moment before it. What is dropped leaves the same (infra/provider/types/drop-markers.ts).
+        PERFORM pg_logical_emit_message(true, 'ctm', json_build_object(
+            'event', 'truncate', 'schema', TG_TABLE_SCHEMA, 'table', TG_TABLE_NAME,
+            'xid', pg_current_xact_id()::text, 'role', session_user,
+            'application', current_setting('application_name'))::text);
     END IF;
     IF row_count = 0 THEN
         RETURN NULL;

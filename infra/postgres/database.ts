@@ -12,7 +12,13 @@ import {
   schemaPrivileges,
   type DatabaseRole,
 } from "../../database/roles.ts";
-import { FunctionGrants, Login, Migrations, RoleSettings } from "../provider/resources.ts";
+import {
+  DropMarkers,
+  FunctionGrants,
+  Login,
+  Migrations,
+  RoleSettings,
+} from "../provider/resources.ts";
 import { settingsOfRoleResource } from "../provider/types/role-settings.ts";
 import type { LoginRole, Security } from "../security.ts";
 import { listenAddress } from "../topology.ts";
@@ -148,6 +154,22 @@ export class PostgresDatabase extends pulumi.ComponentResource {
       { ...child, dependsOn: settled },
     );
     this.backupReady = [backup, rewind];
+    // The owner's TRUNCATE triggers leave such marks too (database/repeatable/30_audit_triggers.sql).
+    const emptied = new FunctionGrants(
+      "marking-functions",
+      {
+        role: ownerRole,
+        functions: ["pg_logical_emit_message(boolean, text, text)"],
+        databases: [databaseName],
+        provisioning,
+      },
+      { ...child, dependsOn: database },
+    );
+    const dropped = new DropMarkers(
+      "drop-markers",
+      { database: databaseName, marks: "every drop", provisioning },
+      { ...child, dependsOn: database },
+    );
     this.logins = roles.flatMap((role) =>
       this.#login(role, args, child, provisioning, [...grants, ...settled]),
     );
@@ -161,7 +183,10 @@ export class PostgresDatabase extends pulumi.ComponentResource {
         files,
       },
       // The migrator logs in with a password that a login may have to repair first.
-      { ...child, dependsOn: [...settled, ...madeExtensions, ...grants, ...this.logins] },
+      {
+        ...child,
+        dependsOn: [...settled, ...madeExtensions, ...grants, ...this.logins, emptied, dropped],
+      },
     );
     this.registerOutputs({});
   }

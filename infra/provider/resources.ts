@@ -6,6 +6,7 @@ import type { CertificateInputs } from "./types/certificate.ts";
 import type { ClusterInputs } from "./types/cluster.ts";
 import type { ClusterSettingsInputs } from "./types/cluster-settings.ts";
 import type { DirectoryInputs } from "./types/directory.ts";
+import type { DropMarkersInputs } from "./types/drop-markers.ts";
 import type { FileInputs } from "./types/file.ts";
 import type { FunctionGrantsInputs } from "./types/function-grants.ts";
 import type { HostInputs } from "./types/host.ts";
@@ -140,6 +141,12 @@ export class RoleSettings extends CtmResource<RoleSettingsInputs> {
 export class FunctionGrants extends CtmResource<FunctionGrantsInputs> {
   constructor(name: string, inputs: Arguments<FunctionGrantsInputs>, options: Options = {}) {
     super("ctm:postgres:FunctionGrants", name, inputs, [], options);
+  }
+}
+
+export class DropMarkers extends CtmResource<DropMarkersInputs> {
+  constructor(name: string, inputs: Arguments<DropMarkersInputs>, options: Options = {}) {
+    super("ctm:postgres:DropMarkers", name, inputs, [], options);
   }
 }
 

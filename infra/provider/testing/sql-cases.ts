@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { expect } from "vitest";
 import { migrationFiles } from "#database";
 import { startTlsServer, type TlsServer } from "../../postgres/testing/tls-server.ts";
+import { dropMarkers } from "../types/drop-markers.ts";
 import { functionGrants } from "../types/function-grants.ts";
 import { login } from "../types/login.ts";
 import { migrations } from "../types/migrations.ts";
@@ -197,6 +198,67 @@ const functionGrantsCase = defineCase<TlsServer>({
   },
 });
 
+const dropMarkersCase = defineCase<TlsServer>({
+  type: dropMarkers,
+  setUp: setUp("CREATE DATABASE marked"),
+  inputs: (server) => ({
+    database: "marked",
+    marks: "every drop",
+    provisioning: server.provisioning,
+  }),
+  drift: [
+    {
+      how: "the event trigger was dropped",
+      change: sql("DROP EVENT TRIGGER ctm_mark_drops", "marked"),
+      shows: ["marks"],
+    },
+    {
+      how: "the event trigger was disabled",
+      change: sql("ALTER EVENT TRIGGER ctm_mark_drops DISABLE", "marked"),
+      shows: ["marks"],
+    },
+    {
+      how: "the function does something else",
+      change: sql(
+        `CREATE OR REPLACE FUNCTION ctm_recovery.mark_drops() RETURNS event_trigger LANGUAGE plpgsql
+           SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'BEGIN END'`,
+        "marked",
+      ),
+      shows: ["marks"],
+    },
+    {
+      how: "the function acts as its caller",
+      change: sql("ALTER FUNCTION ctm_recovery.mark_drops() SECURITY INVOKER", "marked"),
+      shows: ["marks"],
+      repaired: async (server) => {
+        // A drop by a role that may not write marks itself, in a session without other triggers.
+        await server.query(
+          "REVOKE EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text) FROM PUBLIC",
+          "marked",
+        );
+        await server.query(
+          "CREATE ROLE dropping; GRANT CREATE ON SCHEMA public TO dropping",
+          "marked",
+        );
+        await server.query(
+          "SET ROLE dropping; CREATE TABLE gone (); DROP TABLE gone; RESET ROLE",
+          "marked",
+        );
+      },
+    },
+  ],
+  identity: { database: "another" },
+  instructions: {},
+  silent: { provisioning: elsewhere },
+  halfDone: [
+    { left: "its schema", arrange: sql("CREATE SCHEMA IF NOT EXISTS ctm_recovery", "marked") },
+  ],
+  afterDelete: async (server) => {
+    const found = "(SELECT count(*)::int FROM pg_event_trigger)";
+    expect(await valueOf(server, found, "marked")).toBe(1);
+  },
+});
+
 export interface MigratedServer extends TlsServer {
   database: string;
   /** SHA-256 of each migration by its name. */
@@ -272,5 +334,6 @@ export const sqlCases: readonly RegisteredCase[] = [
   loginCase,
   roleSettingsCase,
   functionGrantsCase,
+  dropMarkersCase,
   migrationsCase,
 ];

@@ -7,6 +7,7 @@ import { certificate } from "./certificate.ts";
 import { clusterSettings } from "./cluster-settings.ts";
 import { cluster } from "./cluster.ts";
 import { directory } from "./directory.ts";
+import { dropMarkers } from "./drop-markers.ts";
 import { file, secretFile } from "./file.ts";
 import { functionGrants } from "./function-grants.ts";
 import { host } from "./host.ts";
@@ -27,6 +28,7 @@ export const resourceTypes: readonly AnyResourceType[] = [
   cluster,
   clusterSettings,
   directory,
+  dropMarkers,
   file,
   functionGrants,
   host,
