@@ -8,6 +8,11 @@ const defaults: Configuration = {
   parameters: {},
   archiveTimeoutSeconds: 60,
   fullBackupDays: 30,
+  windowDays: 7,
+  fullBackupAt: "02:00",
+  incrementalMinutes: 60,
+  rpoMinutes: 15,
+  rtoMinutes: 30,
 };
 
 function errorOf(configuration: Record<string, string>): CtmError {
@@ -51,6 +56,11 @@ it.each<[key: keyof Configuration, text: string, value: unknown]>([
   ],
   ["archiveTimeoutSeconds", "10", 10],
   ["fullBackupDays", "90", 90],
+  ["windowDays", "14", 14],
+  ["fullBackupAt", "23:30", "23:30"],
+  ["incrementalMinutes", "15", 15],
+  ["rpoMinutes", "5", 5],
+  ["rtoMinutes", "60", 60],
 ])("reads ctm:%s = %s", (key, text, value) => {
   expect(parseConfiguration({ [`ctm:${key}`]: text })).toEqual({ ...defaults, [key]: value });
 });
@@ -98,6 +108,16 @@ describe("a bad value", () => {
     ["archiveTimeoutSeconds", "3601", "Too big: expected number to be <=3600"],
     ["fullBackupDays", "0", "Too small: expected number to be >=1"],
     ["fullBackupDays", "3651", "Too big: expected number to be <=3650"],
+    ["windowDays", "0", "Too small: expected number to be >=1"],
+    [
+      "windowDays",
+      "31",
+      "a window of 31 days needs full backups of as many, and fullBackupDays is 30",
+    ],
+    ["fullBackupAt", "24:00", 'must be a time such as "02:00"'],
+    ["incrementalMinutes", "4", "Too small: expected number to be >=5"],
+    ["rpoMinutes", "0", "Too small: expected number to be >=1"],
+    ["rtoMinutes", "10081", "Too big: expected number to be <=10080"],
   ])("ctm:%s = %s is refused with its place", (key, text, message) => {
     const place = message.startsWith(key) ? `ctm:${message}` : `ctm:${key}: ${message}`;
     expect(errorOf({ [`ctm:${key}`]: text }).text).toBe(

@@ -60,6 +60,19 @@ const configurationSchema = z.strictObject({
   archiveTimeoutSeconds: z.int().min(1).max(3600).default(60),
   /** Days that full backups, with the WAL between them, are kept. Default 30. */
   fullBackupDays: z.int().min(1).max(3650).default(30),
+  /** Days back to which any moment can be recovered; at most `fullBackupDays`. Default 7. */
+  windowDays: z.int().min(1).max(3650).default(7),
+  /** When the daily full backup begins, UTC. Default "02:00". */
+  fullBackupAt: z
+    .string()
+    .regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'must be a time such as "02:00"')
+    .default("02:00"),
+  /** Minutes between incremental backups. Default 60. */
+  incrementalMinutes: z.int().min(5).max(1440).default(60),
+  /** Minutes of work that may be lost at most (RPO). Default 15. */
+  rpoMinutes: z.int().min(1).max(1440).default(15),
+  /** Minutes that a restore may take at most (RTO). Default 30. */
+  rtoMinutes: z.int().min(1).max(10_080).default(30),
   /** Cloudflare before the API, as infra/cloudflare/settings.ts describes it. Default none. */
   cloudflare: cloudflareSchema.optional(),
   /** Cloudflare's API token; set it with --secret. Without it nothing of Cloudflare exists. */
@@ -86,7 +99,10 @@ export function parseConfiguration(all: Readonly<Record<string, string>>): Confi
   const values = Object.fromEntries(
     own.map(([key, text]) => [key.slice(prefix.length), valueOf(text)]),
   );
-  const parsed = configurationSchema.superRefine(checkCloudflare).safeParse(values);
+  const parsed = configurationSchema
+    .superRefine(checkCloudflare)
+    .superRefine(checkWindow)
+    .safeParse(values);
   if (parsed.success) return parsed.data;
   const issues = parsed.error.issues.flatMap((issue) => {
     const place = `${prefix}${pathOf(issue.path)}`;
@@ -121,6 +137,20 @@ function checkCloudflare(configuration: Configuration, context: z.RefinementCtx)
   if (cloudflareStack !== undefined && configuration.apiPort === undefined) {
     issue("apiPort", "must be set where ctm:cloudflareStack is: the tunnel leads to it");
   }
+}
+
+/** The window begins with a backup, so backups live at least as long. */
+function checkWindow(
+  { windowDays, fullBackupDays }: Configuration,
+  context: z.RefinementCtx,
+): void {
+  // Fewer than one day was refused already.
+  if (windowDays <= fullBackupDays || fullBackupDays < 1) return;
+  context.addIssue({
+    code: "custom",
+    path: ["windowDays"],
+    message: `a window of ${windowDays} days needs full backups of as many, and fullBackupDays is ${fullBackupDays}`,
+  });
 }
 
 function valueOf(text: string): unknown {

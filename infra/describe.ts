@@ -67,7 +67,16 @@ export function describeStack(source: DescriptionSource): Descriptor {
     },
     backup: {
       stanza: stanzaName,
-      repositories: [{ name: "near", number: 1, path: topology.repository }],
+      policy: {
+        fullDays: source.configuration.fullBackupDays,
+        windowDays: source.configuration.windowDays,
+        fullAt: source.configuration.fullBackupAt,
+        incrementalMinutes: source.configuration.incrementalMinutes,
+        rpoMinutes: source.configuration.rpoMinutes,
+        rtoMinutes: source.configuration.rtoMinutes,
+        archiveTimeoutSeconds: source.configuration.archiveTimeoutSeconds,
+      },
+      repositories: [{ name: "near", number: 1, kind: "posix", path: topology.repository }],
     },
     api: {
       url: `http://${listenAddress}:${portOf(ports, "api")}`,

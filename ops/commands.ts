@@ -81,6 +81,11 @@ export const commands: readonly Entry[] = [
     load: () => import("./backup/list.ts"),
   },
   {
+    name: "backup audit",
+    summary: "whether WAL is missing that a restore would need",
+    load: () => import("./backup/audit.ts"),
+  },
+  {
     name: "key create",
     summary: "make an API key",
     load: () => import("./key/create.ts"),

@@ -28,6 +28,58 @@ const service = z.strictObject({
   log: z.string(),
 });
 
+/** A repository in a folder of this host. */
+const nearRepository = z.strictObject({
+  name: z.string(),
+  number: z.int(),
+  kind: z.literal("posix").default("posix"),
+  path: z.string(),
+});
+
+/** A copy of the near repository in an S3 bucket, from which pgBackRest restores directly. */
+const farRepository = z.strictObject({
+  name: z.string(),
+  number: z.int(),
+  kind: z.literal("s3"),
+  /** Folder in the bucket, beginning with a slash. */
+  path: z.string(),
+  /** Host and port, without a scheme. */
+  endpoint: z.string(),
+  region: z.string(),
+  bucket: z.string(),
+  /** pgBackRest's configuration whose repo1 it is; holds the keys, so only PostgreSQL's user reads it. */
+  configuration: z.string(),
+  /** What the copier last did: see ops/recovery/copier-state.ts. */
+  state: z.string(),
+});
+
+/** What backups promise, from which warnings are derived. */
+const backupPolicy = z
+  .strictObject({
+    /** Days that full backups are kept. */
+    fullDays: z.int(),
+    /** Days back to which any moment can be recovered. */
+    windowDays: z.int(),
+    /** UTC, such as 02:00. */
+    fullAt: z.string(),
+    incrementalMinutes: z.int(),
+    /** How much may be lost at most. */
+    rpoMinutes: z.int(),
+    /** How long a restore may take at most. */
+    rtoMinutes: z.int(),
+    archiveTimeoutSeconds: z.int(),
+  })
+  // A stack of an earlier version was made with these.
+  .default({
+    fullDays: 30,
+    windowDays: 7,
+    fullAt: "02:00",
+    incrementalMinutes: 60,
+    rpoMinutes: 15,
+    rtoMinutes: 30,
+    archiveTimeoutSeconds: 60,
+  });
+
 const descriptor = z.strictObject({
   /** Raised when a field changes its meaning; a reader refuses formats that it does not know. */
   format: z.literal(1),
@@ -63,9 +115,8 @@ const descriptor = z.strictObject({
   }),
   backup: z.strictObject({
     stanza: z.string(),
-    repositories: z
-      .array(z.strictObject({ name: z.string(), number: z.int(), path: z.string() }))
-      .min(1),
+    policy: backupPolicy,
+    repositories: z.array(z.union([nearRepository, farRepository])).min(1),
   }),
   api: z.strictObject({
     url: z.string(),

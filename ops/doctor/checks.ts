@@ -6,6 +6,7 @@ import type { Context } from "../command.ts";
 import { connected, stackConnection, type LoginRole } from "../facts/connection.ts";
 import type { Stack } from "../open-stack.ts";
 import { createShell } from "../shell.ts";
+import { nearRepositories } from "../recovery/archive.ts";
 import { judge } from "../status/judge.ts";
 import { gather, probeMs, type Probes } from "../status/gather.ts";
 import { bytesText, countText } from "../text.ts";
@@ -172,7 +173,7 @@ async function daysLeft(file: string): Promise<number | undefined> {
 const checkDisk: Check = async ({ descriptor, paths }) => {
   const folders = [
     ...descriptor.postgres.members.map(({ dataDirectory }) => dataDirectory),
-    ...descriptor.backup.repositories.map(({ path }) => path),
+    ...nearRepositories(descriptor).map(({ path }) => path),
     paths.log,
   ];
   const problems = new Map<number, Finding>();
@@ -202,9 +203,9 @@ const checkDisk: Check = async ({ descriptor, paths }) => {
 
 /** pgBackRest run as root leaves files that PostgreSQL's user cannot write, and archiving stops. */
 const checkOwners: Check = async ({ descriptor }, context) => {
-  const { users, backup, postgres } = descriptor;
+  const { users, postgres } = descriptor;
   const folders = [
-    ...backup.repositories.map(({ path }) => path),
+    ...nearRepositories(descriptor).map(({ path }) => path),
     ...postgres.members.map(({ dataDirectory }) => dataDirectory),
   ];
   const shell = createShell(context);

@@ -24,6 +24,11 @@ export interface Backup {
   storedBytes: number;
   firstWal: string;
   lastWal: string;
+  /** Where a restore of it begins to replay, and where it becomes consistent; null for old pgBackRest. */
+  startLsn: string | null;
+  stopLsn: string | null;
+  /** The archive that holds its WAL, such as 15-1. */
+  archiveId: string;
   /** pgBackRest found page checksums that do not match. */
   damaged: boolean;
 }
@@ -68,7 +73,7 @@ const infoAnswer = z.array(
     archive: z
       .array(
         z.object({
-          database: z.object({ "repo-key": z.int() }),
+          database: z.object({ id: z.int(), "repo-key": z.int() }),
           id: z.string(),
           min: z.string().nullish(),
           max: z.string().nullish(),
@@ -82,7 +87,8 @@ const infoAnswer = z.array(
           type: z.enum(["full", "diff", "incr"]),
           prior: z.string().nullable(),
           error: z.boolean().nullish(),
-          database: z.object({ "repo-key": z.int() }),
+          database: z.object({ id: z.int(), "repo-key": z.int() }),
+          lsn: z.object({ start: z.string().nullable(), stop: z.string().nullable() }).nullish(),
           timestamp: z.object({ start: z.number(), stop: z.number() }),
           info: z.object({
             size: z.number(),
@@ -139,6 +145,14 @@ export function parseInfo(text: string, stanza: string): RepositoryFacts {
         storedBytes: each.info.repository.delta,
         firstWal: each.archive.start ?? "",
         lastWal: each.archive.stop ?? "",
+        startLsn: each.lsn?.start ?? null,
+        stopLsn: each.lsn?.stop ?? null,
+        archiveId:
+          found.archive.find(
+            ({ database }) =>
+              database.id === each.database.id &&
+              database["repo-key"] === each.database["repo-key"],
+          )?.id ?? "",
         damaged: each.error ?? false,
       }))
       .toSorted((one, other) => one.stoppedAt.getTime() - other.stoppedAt.getTime()),
@@ -149,20 +163,21 @@ export function parseInfo(text: string, stanza: string): RepositoryFacts {
 /**
  * Reads the repositories through pgBackRest, as the OS user that owns them.
  *
+ * @param configuration the file that names them; by default the one with the near ones
  * @throws CtmError `no-permission`, `repository-unreadable`
  */
 export async function readRepository(
   descriptor: Descriptor,
   context: Pick<Context, "env" | "signal">,
   timeoutMs: number,
+  // The near repositories are the same in every member's configuration.
+  configuration = descriptor.postgres.members[0]?.backrestConfiguration,
 ): Promise<RepositoryFacts> {
   const shell = createShell(context, await runAs(descriptor.users.postgres));
   const { stanza } = descriptor.backup;
-  // The repositories are the same in every member's configuration.
-  const [member] = descriptor.postgres.members;
   const finished = await shell({
     timeout: timeoutMs,
-  })`pgbackrest --config=${member?.backrestConfiguration} --stanza=${stanza} --log-level-console=off --log-level-stderr=error info --output=json`;
+  })`pgbackrest --config=${configuration} --stanza=${stanza} --log-level-console=off --log-level-stderr=error info --output=json`;
   if (!finished.ok) {
     throw new CtmError("repository-unreadable", backrestFailure(finished), { next: "ctm doctor" });
   }

@@ -22,6 +22,9 @@ function repository(newestWal: string | null, ...stops: number[]): RepositoryFac
       storedBytes: 1,
       firstWal: "",
       lastWal: "",
+      startLsn: null,
+      stopLsn: null,
+      archiveId: "15-1",
       damaged: false,
     })),
   };

@@ -40,7 +40,16 @@ export function fakeDescriptor(): Descriptor {
     },
     backup: {
       stanza: "main",
-      repositories: [{ name: "near", number: 1, path: "/state/repository" }],
+      policy: {
+        fullDays: 30,
+        windowDays: 7,
+        fullAt: "02:00",
+        incrementalMinutes: 60,
+        rpoMinutes: 15,
+        rtoMinutes: 30,
+        archiveTimeoutSeconds: 60,
+      },
+      repositories: [{ name: "near", number: 1, kind: "posix", path: "/state/repository" }],
     },
     api: { url: "http://127.0.0.1:8080", adminUrl: "http://127.0.0.1:8081", version: "0.1.0" },
     edge: null,

@@ -227,7 +227,19 @@ archive_command = 'pgbackrest --config=${backrestConfiguration} --stanza=${stanz
       },
     ],
     tls: { authority, etcdCertificate: authority, etcdKey: key },
-    backup: { stanza, repositories: [{ name: "near", number: 1, path: repository }] },
+    backup: {
+      stanza,
+      policy: {
+        fullDays: 30,
+        windowDays: 7,
+        fullAt: "02:00",
+        incrementalMinutes: 60,
+        rpoMinutes: 15,
+        rtoMinutes: 30,
+        archiveTimeoutSeconds: 60,
+      },
+      repositories: [{ name: "near", number: 1, kind: "posix", path: repository }],
+    },
     api: { url: "http://127.0.0.1:1", adminUrl: "http://127.0.0.1:1", version: "0.1.0" },
     edge: null,
     supervisor: {
