@@ -1,0 +1,182 @@
+import { mkdtemp, rm, stat, writeFile, chmod, readdir, readFile, rename } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { CtmError, run, runAs, waitFor } from "#system";
+import { readRepository } from "../facts/repository.ts";
+import { startScratchStack, type ScratchStack } from "../testing/scratch-stack.ts";
+import { serverPid, startInstance, stopServer, type Instance, type StopPoint } from "./instance.ts";
+import { replay, type ArchiveEnd, type Reached } from "./replay.ts";
+import {
+  instanceDirectories,
+  makeInstanceDirectory,
+  restoreFiles,
+  type RecoverySource,
+} from "./restore-files.ts";
+
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 120_000 });
+
+/** A real repository: marks 1 to 6, each with a restore point of its own and a segment's end behind it. */
+let stack: ScratchStack;
+let source: RecoverySource;
+let set: string;
+let archive: ArchiveEnd;
+let folder: string;
+const at: string[] = [];
+
+beforeAll(async () => {
+  stack = await startScratchStack();
+  const { descriptor } = stack;
+  folder = await mkdtemp("/tmp/ctm-instance-");
+  await chmod(folder, 0o711);
+  source = {
+    configuration: descriptor.postgres.members[0]?.backrestConfiguration ?? "",
+    stanza: descriptor.backup.stanza,
+    user: descriptor.users.postgres,
+  };
+  await stack.sql("CREATE TABLE marks (id integer, at timestamptz DEFAULT clock_timestamp())");
+  await run(
+    "pgbackrest",
+    [`--config=${source.configuration}`, `--stanza=${source.stanza}`, "--type=full", "backup"],
+    { ...(await runAs(source.user)), cwd: "/" },
+  );
+  for (let mark = 1; mark <= 6; mark++) {
+    at[mark] = await stack
+      .sql(
+        `INSERT INTO marks VALUES (${mark}); SELECT pg_create_restore_point('mark-${mark}');
+       SELECT pg_switch_wal();
+       SELECT to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') FROM marks WHERE id = ${mark}`,
+      )
+      .then((text) => text.split("\n").at(-1) ?? "");
+  }
+  const last = await stack.sql("SELECT pg_walfile_name(pg_current_wal_lsn() - 1)");
+  const facts = await waitFor("the archive to hold everything", 20_000, async () => {
+    const now = await readRepository(descriptor, quiet(), 10_000);
+    return now.repositories[0]?.newestWal === last ? now : undefined;
+  });
+  const [backup] = facts.backups;
+  set = backup?.label ?? "";
+  archive = { from: backup?.firstWal ?? "", through: last, completeUntil: null };
+});
+
+afterAll(async () => {
+  await rm(folder, { recursive: true, force: true });
+  await stack.stop();
+});
+
+function quiet() {
+  return {
+    env: stack.env,
+    signal: new AbortController().signal,
+    progress: { step: () => undefined, detail: () => undefined, clear: () => undefined },
+  };
+}
+
+/** Restores, replays, lets the case look at it, and takes it away. */
+async function recover(
+  name: string,
+  stop: StopPoint,
+  look: (instance: Instance, reached: Reached) => Promise<void> = async () => undefined,
+  end: Partial<ArchiveEnd> = {},
+): Promise<void> {
+  const directory = join(folder, name);
+  const directories = instanceDirectories(directory);
+  await makeInstanceDirectory(directory, source.user);
+  try {
+    await restoreFiles(source, directories, { set }, quiet());
+    const instance = await startInstance({
+      source,
+      directories,
+      binaries: stack.descriptor.postgres.binaries,
+      stop,
+      timeline: "latest",
+      archiveCommand: null,
+    });
+    await look(instance, await replay(instance, { ...archive, ...end }, quiet()));
+  } finally {
+    await stopServer(directories, "immediate");
+    expect(await serverPid(directories.data)).toBeUndefined();
+  }
+}
+
+async function marks(instance: Instance): Promise<number[]> {
+  return (await instance.query<{ id: number }>("SELECT id FROM marks ORDER BY id")).map(
+    ({ id }) => id,
+  );
+}
+
+test("everything that the archive holds, private, and a timeline of its own that nobody archives", async () => {
+  await recover("end", { kind: "end" }, async (instance, reached) => {
+    expect(reached).toMatchObject({
+      by: "archive-end",
+      evidence: `the archive ends with ${archive.through}`,
+      timeline: 1,
+    });
+    expect(await marks(instance)).toEqual([1, 2, 3, 4, 5, 6]);
+    expect(await instance.promote()).toBe(2);
+    await instance.query("CREATE TABLE only_here ()");
+    const shown = await instance.query<{ name: string; setting: string }>(
+      "SELECT name, setting FROM pg_settings WHERE name IN ('listen_addresses', 'archive_mode')",
+    );
+    expect(shown.map(({ setting }) => setting).toSorted()).toEqual(["", "off"]);
+    const { mode } = await stat(instance.directories.work);
+    expect(mode & 0o777).toBe(0o700);
+  });
+});
+
+test.each<[string, StopPoint, number[], RegExp]>([
+  ["time", { kind: "time", time: "", inclusive: true }, [1, 2], /stopping before commit/],
+  ["name", { kind: "name", name: "mark-4" }, [1, 2, 3, 4], /stopping at restore point "mark-4"/],
+  ["consistent", { kind: "consistent" }, [], /stopping after reaching consistency/],
+])("a target is reached by the server's own words: %s", async (name, stop, expected, words) => {
+  // Mark 3 was written within its transaction, before that committed.
+  const target = stop.kind === "time" ? { ...stop, time: at[3] ?? "" } : stop;
+  await recover(name, target, async (instance, reached) => {
+    expect(reached.by).toBe("target");
+    expect(reached.evidence).toMatch(words);
+    expect(await marks(instance)).toEqual(expected);
+    expect(await instance.promote()).toBe(2);
+    expect(await marks(instance)).toEqual(expected);
+  });
+});
+
+test("a time after the last commit is reached when the archive is known to go that far", async () => {
+  const time = new Date(Date.parse(at[6] ?? "") + 1_000).toISOString();
+  const until = { completeUntil: new Date(Date.parse(at[6] ?? "") + 2_000) };
+  const look = async (instance: Instance, reached: Reached): Promise<void> => {
+    expect(reached.by).toBe("archive-end");
+    expect(await marks(instance)).toEqual([1, 2, 3, 4, 5, 6]);
+    expect(await instance.promote()).toBe(2);
+    expect(await marks(instance)).toEqual([1, 2, 3, 4, 5, 6]);
+  };
+  await recover("quiet", { kind: "time", time, inclusive: true }, look, until);
+});
+
+test("a target that the archive does not reach is an error, whatever was replayed", async () => {
+  await expect(recover("beyond", { kind: "name", name: "mark-9" })).rejects.toMatchObject({
+    code: "target-not-reached",
+    message: expect.stringMatching(
+      new RegExp(`ends with ${archive.through}, at .* before the restore point "mark-9"`),
+    ),
+  });
+});
+
+test("a hole is named, and nothing is promoted at it", async () => {
+  const lost = archive.through.slice(0, -1) + "5";
+  const place = join(stack.descriptor.backup.repositories[0]?.path ?? "", "archive/scratch/15-1");
+  const segments = join(place, archive.through.slice(0, 16));
+  const file = (await readdir(segments)).find((name) => name.startsWith(lost)) ?? "";
+  await rename(join(segments, file), join(folder, file));
+  await expect(recover("hole", { kind: "end" })).rejects.toMatchObject({
+    code: "wal-missing",
+    message: `the archive does not hold ${lost}, but newer segments up to ${archive.through}: a restore cannot go beyond it`,
+  });
+
+  const content = await readFile(join(folder, file));
+  const middle = Math.floor(content.length / 2);
+  content[middle] = (content[middle] ?? 0) ^ 1;
+  await writeFile(join(segments, file), content, { mode: 0o644 });
+  const error = await recover("flipped", { kind: "end" }).catch((caught: unknown) => caught);
+  expect(error).toBeInstanceOf(CtmError);
+  expect(error).toMatchObject({ code: "wal-unreadable" });
+  expect(error).toHaveProperty("message", expect.stringContaining(lost));
+});
