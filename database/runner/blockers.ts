@@ -104,7 +104,7 @@ export class BlockerWatch {
 }
 
 /** Who blocks a backend now; undefined when nobody does. */
-async function readBlocked(client: Client, pid: number): Promise<Blocked | undefined> {
+export async function readBlocked(client: Client, pid: number): Promise<Blocked | undefined> {
   // For roles without pg_read_all_stats the server leaves state, query and times of other users'
   // sessions null, and shows pid, user and application.
   const { rows } = await client.query<{

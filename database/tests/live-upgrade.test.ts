@@ -15,7 +15,7 @@ test(
   async () => {
     const upgrade = await upgradeWhileInUse(server, { tasks: 100_000, logRows: 500_000 });
     expect(upgrade.failures).toEqual([]);
-    expect(upgrade.slowestMs, upgrade.slowest).toBeLessThan(2000);
+    expect(upgrade.tooSlow).toEqual([]);
     expect(upgrade.rowsAfter).toEqual(upgrade.rowsBefore);
     expect(upgrade.statements).toBeGreaterThan(upgrade.upgradeMs / 10);
   },

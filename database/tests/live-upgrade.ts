@@ -1,10 +1,13 @@
 import { readFile } from "node:fs/promises";
+import { cpus, loadavg } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Client } from "pg";
 import { messageOf } from "#system";
+import { readBlocked } from "../runner/blockers.ts";
 import { connect, disconnect, type DatabaseConnection } from "../runner/connect.ts";
 import { migrateUp } from "../runner/migrate-up.ts";
 import type { AppliedFile } from "../runner/migration-run.ts";
+import { describeBlocked } from "../runner/run-errors.ts";
 import type { ScratchServer } from "../runner/scratch-server.ts";
 
 /** What a live database went through while it was upgraded. */
@@ -13,6 +16,8 @@ export interface LiveUpgrade {
   files: AppliedFile[];
   statements: number;
   failures: string[];
+  /** Statements that took two seconds or more, each with what it was seen waiting for. */
+  tooSlow: string[];
   /** The longest time that a statement took, and which it was. */
   slowestMs: number;
   slowest: string;
@@ -22,6 +27,10 @@ export interface LiveUpgrade {
 
 const perSecond = 200;
 const sessions = 8;
+const loadName = "live load";
+const tooSlowMs = 2000;
+/** A statement that runs so long already is looked at, so often. */
+const lookedAtMs = 200;
 const fixtures = new URL("../fixtures/document/", import.meta.url);
 
 /** Statements that were valid on version 1.0 and still are; $1 is a number that changes. */
@@ -106,6 +115,7 @@ export async function upgradeWhileInUse(
     files: result.applied,
     statements: load.answered,
     failures: load.failures,
+    tooSlow: load.tooSlow,
     slowestMs: Math.round(load.slowestMs),
     slowest: load.slowest,
     rowsBefore,
@@ -160,8 +170,11 @@ class Load {
   readonly #clients: Client[] = [];
   readonly #end = new AbortController();
   #workers: Promise<void>[] = [];
+  /** What each session was seen waiting for last, by its pid. */
+  readonly #seen = new Map<number, string>();
   answered = 0;
   failures: string[] = [];
+  tooSlow: string[] = [];
   slowestMs = 0;
   slowest = "";
 
@@ -171,11 +184,12 @@ class Load {
 
   async start(): Promise<void> {
     for (let index = 0; index < sessions; index += 1) {
-      const client = await connect(this.#connection, "live load");
+      const client = await connect(this.#connection, loadName);
       this.#clients.push(client);
     }
     const began = performance.now();
     this.#workers = this.#clients.map((client, index) => this.#work(client, began, index));
+    this.#workers.push(this.#look());
   }
 
   async stop(): Promise<void> {
@@ -184,13 +198,34 @@ class Load {
     for (const client of this.#clients) await disconnect(client);
   }
 
+  /** Notes what slow statements wait for while they do; afterwards nobody could say. */
+  async #look(): Promise<void> {
+    await withClient(this.#connection, async (watcher) => {
+      while (!this.#end.signal.aborted) {
+        const { rows } = await watcher.query<{ pid: number; waits_for: string | null }>(
+          `SELECT pid, 'last seen waiting for ' || wait_event_type || ' ' || wait_event AS waits_for
+           FROM pg_stat_activity
+           WHERE application_name = $1 AND state = 'active'
+             AND query_start < clock_timestamp() - $2 * interval '1 millisecond'`,
+          [loadName, lookedAtMs],
+        );
+        for (const { pid, waits_for: waitsFor } of rows) {
+          this.#seen.set(pid, await describeWait(watcher, pid, waitsFor));
+        }
+        await delay(lookedAtMs);
+      }
+    });
+  }
+
   /** Each session takes every eighth statement; one that is late catches up. */
   async #work(client: Client, began: number, index: number): Promise<void> {
+    const pid = await pidOf(client);
     for (let number = index; !this.#end.signal.aborted; number += sessions) {
       const due = began + (number * 1000) / perSecond;
       const early = due - performance.now();
       if (early > 0) await delay(early);
       const [name, text] = statements[number % statements.length] ?? ["", ""];
+      this.#seen.delete(pid);
       const sent = performance.now();
       try {
         // Not the same row again and again, and none that two sessions take at once.
@@ -200,12 +235,33 @@ class Load {
       }
       const tookMs = performance.now() - sent;
       this.answered += 1;
+      if (tookMs >= tooSlowMs) {
+        const seen = this.#seen.get(pid) ?? "it was never seen at work";
+        this.tooSlow.push(`${name} took ${Math.round(tookMs)} ms: ${seen}`);
+      }
       if (tookMs > this.slowestMs) {
         this.slowestMs = tookMs;
         this.slowest = name;
       }
     }
   }
+}
+
+/** One line on what a session waits for: a lock, something else, or its turn on the processor. */
+async function describeWait(
+  watcher: Client,
+  pid: number,
+  waitsFor: string | null,
+): Promise<string> {
+  const blocked = await readBlocked(watcher, pid);
+  if (blocked !== undefined) return `it waited for ${describeBlocked(blocked)}`;
+  const load = `load average ${loadavg()[0]?.toFixed(1)} on ${cpus().length} cores`;
+  return `no lock stood in its way; ${waitsFor ?? "it was running, or waiting for a processor"} (${load})`;
+}
+
+async function pidOf(client: Client): Promise<number> {
+  const { rows } = await client.query<{ pid: number }>("SELECT pg_backend_pid() AS pid");
+  return rows[0]?.pid ?? 0;
 }
 
 async function withClient<T>(
