@@ -240,6 +240,7 @@ export default defineAccess({
     schema_repeatables: internal,
     audit_seals: internal,
     task_dependency_turn: internal,
+    task_dependency_lanes: internal,
 
     // Views read with the rights of whoever reads them.
     active_tasks: {
@@ -273,6 +274,7 @@ export default defineAccess({
         "generate_api_key",
         "guard_log_partition",
         "is_audited_*",
+        "is_end_of_dependencies",
         "log_*",
         "numeric_setting",
         "refresh_materialized_views",

@@ -229,6 +229,45 @@ BEGIN
 END
 $$;
 
+-- Whether new dependencies lead only to tasks that this very transaction wrote and from which nothing
+-- leads on. Whoever adds such need not wait for the turn (docs/decisions/0060), and leaves a trace instead.
+--
+-- A task's row that is locked FOR UPDATE can become nobody's parent, and one whose parenthood is not yet
+-- committed cannot be locked so. So nothing leads on from such a child until this transaction has ended,
+-- and no cycle goes through it. Other children are not locked so, for others would wait for them.
+CREATE OR REPLACE FUNCTION is_end_of_dependencies(child_ids uuid[]) RETURNS boolean
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    own_lane CONSTANT integer := pg_backend_pid() % 64;
+    child_id uuid;
+BEGIN
+    -- Under the higher levels nobody sees what came after the snapshot.
+    IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+        RETURN false;
+    END IF;
+    FOREACH child_id IN ARRAY child_ids LOOP
+        PERFORM FROM tasks WHERE id = child_id AND xmin = pg_current_xact_id()::xid
+        FOR UPDATE SKIP LOCKED;
+        IF NOT FOUND THEN
+            RETURN false;
+        END IF;
+    END LOOP;
+    -- With a snapshot that is newer than the locks.
+    PERFORM FROM task_dependencies
+    WHERE parent_task_id = ANY (child_ids) AND dependency_type IN ('blocks', 'depends_on') LIMIT 1;
+    IF FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM FROM task_dependency_lanes WHERE lane = own_lane FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    UPDATE task_dependency_lanes SET uses = uses + 1 WHERE lane = own_lane;
+    RETURN true;
+END
+$$;
+
 -- Refuses a dependency that closes a cycle: of tasks in a cycle none could ever begin. "related" says
 -- nothing about order and is not looked at. The cycle stands in the message.
 CREATE OR REPLACE FUNCTION refuse_dependency_cycle() RETURNS trigger
@@ -239,6 +278,8 @@ DECLARE
     -- Beyond so many new dependencies at once, one walk over the whole graph is cheaper.
     few CONSTANT integer := 100;
     new_count integer;
+    parent_ids uuid[];
+    child_ids uuid[];
     suspects uuid[];
     edge record;
     came_from jsonb;
@@ -247,13 +288,27 @@ DECLARE
     at uuid;
     cycle uuid[];
 BEGIN
-    SELECT count(*) INTO new_count FROM new_rows WHERE dependency_type = ANY (ordering_types);
+    SELECT count(*), array_agg(DISTINCT parent_task_id), array_agg(DISTINCT child_task_id)
+    INTO new_count, parent_ids, child_ids
+    FROM new_rows WHERE dependency_type = ANY (ordering_types);
     IF new_count = 0 THEN
+        RETURN NULL;
+    END IF;
+    -- The foreign key has done so for a new row, and does not for one of another type.
+    IF TG_OP = 'UPDATE' THEN
+        PERFORM FROM tasks WHERE id = ANY (parent_ids) ORDER BY id FOR KEY SHARE;
+    END IF;
+    IF new_count <= few AND is_end_of_dependencies(child_ids) THEN
         RETURN NULL;
     END IF;
     -- Whoever comes second waits here, and then sees what the first one added.
     UPDATE task_dependency_turn SET taken_by = pg_current_xact_id()::text::bigint
     WHERE taken_by <> pg_current_xact_id()::text::bigint;
+    -- Under the higher levels it does not see it, and must fail instead: the turn has done so, and a lane
+    -- does when it was used since the snapshot.
+    IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+        PERFORM FROM task_dependency_lanes ORDER BY lane FOR SHARE;
+    END IF;
 
     IF new_count > few THEN
         SELECT coalesce(array_agg(task_id), '{}') INTO suspects

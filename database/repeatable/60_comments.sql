@@ -14,6 +14,7 @@ COMMENT ON TABLE workflow_states IS 'The steps of workflows, of a task or of non
 COMMENT ON TABLE task_dependencies IS 'The child waits for the parent, but for the type related';
 COMMENT ON COLUMN task_dependencies.dependency_type IS 'Those of blocks and depends_on form no cycle, which a trigger sees to';
 COMMENT ON TABLE task_dependency_turn IS 'One row, changed by whoever adds dependencies, so that they do it one after the other';
+COMMENT ON TABLE task_dependency_lanes IS 'Traces of those who add dependencies without the turn, for the higher isolation levels';
 COMMENT ON TABLE deployment_scripts IS 'Scripts of a task, and how they ended';
 COMMENT ON COLUMN deployment_scripts.execution_order IS 'Smallest first';
 COMMENT ON TABLE error_logs IS 'Errors, until they are resolved and old';

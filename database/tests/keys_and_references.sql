@@ -1,6 +1,6 @@
 -- Primary keys, unique keys and foreign keys: which there are, and what each does.
 BEGIN;
-SELECT plan(29);
+SELECT plan(30);
 
 SELECT is_empty($$
     SELECT * FROM (VALUES
@@ -21,6 +21,7 @@ SELECT is_empty($$
         ('audit_seals_pkey', 'PRIMARY KEY (number)'),
         ('audit_seals_digest_key', 'UNIQUE (digest)'),
         ('task_dependency_turn_pkey', 'PRIMARY KEY (only_row)'),
+        ('task_dependency_lanes_pkey', 'PRIMARY KEY (lane)'),
         ('api_rate_limits_pkey', 'PRIMARY KEY (api_key_id, scope)'),
         ('schema_migrations_pkey', 'PRIMARY KEY (version)'),
         ('task_dependencies_parent_child_type_key',
@@ -132,6 +133,7 @@ SELECT throws_ok(
     '23505', NULL, 'a setting stands once');
 SELECT throws_ok('INSERT INTO task_dependency_turn DEFAULT VALUES', '23505', NULL,
     'the turn to add dependencies is one row');
+SELECT throws_ok('INSERT INTO task_dependency_lanes VALUES (0)', '23505', NULL, 'a lane is one row');
 SELECT throws_ok(
     $$INSERT INTO tasks (id, title) VALUES ('00000000-0000-4000-8000-000000000001', 't')$$,
     '23505', NULL, 'a task id stands once');

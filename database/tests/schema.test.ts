@@ -86,18 +86,13 @@ describe("two at once", () => {
   ): Promise<void> =>
     withClient("ours", async (first) =>
       withClient("ours", async (second) => {
-        const { rows } = await first.query<{ id: string }>(
-          "INSERT INTO tasks (title) VALUES ('a'), ('b') RETURNING id",
-        );
-        const [a, b] = rows.map(({ id }) => id);
-        const add = `INSERT INTO task_dependencies (parent_task_id, child_task_id, dependency_type)
-                     VALUES ($1, $2, 'depends_on')`;
+        const [a, b] = await addTasks(first, 2);
         await first.query(`BEGIN ISOLATION LEVEL ${isolation}`);
         await second.query(`BEGIN ISOLATION LEVEL ${isolation}`);
         // Under the higher levels the snapshot is taken now, before the other one commits.
         await second.query("SELECT count(*) FROM task_dependencies");
-        await first.query(add, [a, b]);
-        const waiting = second.query(add, [b, a]);
+        await first.query(addDependency, [a, b]);
+        const waiting = second.query(addDependency, [b, a]);
         waiting.catch(() => undefined);
         await blockedBy(second);
         await first.query("COMMIT");
@@ -125,17 +120,125 @@ describe("two at once", () => {
   test("a dependency of other tasks waits, and is then added", async () => {
     await withClient("ours", async (first) =>
       withClient("ours", async (second) => {
-        const add = `WITH task AS (INSERT INTO tasks (title) VALUES ('c'), ('d') RETURNING id)
-                     INSERT INTO task_dependencies (parent_task_id, child_task_id)
-                     SELECT (array_agg(id))[1], (array_agg(id))[2] FROM task`;
+        const [a, b, c, d] = await addTasks(first, 4);
         await first.query("BEGIN");
-        await first.query(add);
-        const waiting = second.query(add);
+        await first.query(addDependency, [a, b]);
+        const waiting = second.query(addDependency, [c, d]);
         await blockedBy(second);
         await first.query("COMMIT");
         expect((await waiting).rowCount).toBe(1);
       }),
     );
+  });
+
+  describe("of whom one gives a task of its own its first dependency", () => {
+    test("does not wait for the turn", async () => {
+      await withClient("ours", async (first) =>
+        withClient("ours", async (second) => {
+          const [a, b] = await addTasks(first, 2);
+          await first.query("BEGIN");
+          await first.query(addDependency, [a, b]);
+          // As the API adds a task.
+          await second.query("SET statement_timeout = '5s'");
+          const { rowCount } = await second.query(
+            `WITH task AS (INSERT INTO tasks (title) VALUES ('waits for a') RETURNING id)
+             INSERT INTO task_dependencies (parent_task_id, child_task_id) SELECT $1, id FROM task`,
+            [a],
+          );
+          expect(rowCount).toBe(1);
+          await first.query("COMMIT");
+        }),
+      );
+    });
+
+    const cycle = { code: "23514", constraint: "task_dependencies_no_cycle" };
+    /** Both a and b stand; the first writes b, as if it were its own, and lets it wait for a. */
+    const ownAndOther = async (
+      check: (given: { first: Client; second: Client; a: string; b: string }) => Promise<void>,
+    ): Promise<void> =>
+      withClient("ours", async (first) =>
+        withClient("ours", async (second) => {
+          const [a = "", b = ""] = await addTasks(first, 2);
+          await first.query("BEGIN");
+          await first.query("UPDATE tasks SET priority = 1 WHERE id = $1", [b]);
+          await check({ first, second, a, b });
+          for (const client of [first, second]) await client.query("ROLLBACK");
+        }),
+      );
+
+    test("the other half of a cycle, later, waits and is refused", async () => {
+      await ownAndOther(async ({ first, second, a, b }) => {
+        await first.query(addDependency, [a, b]);
+        const waiting = second.query(addDependency, [b, a]);
+        waiting.catch(() => undefined);
+        await blockedBy(second);
+        await first.query("COMMIT");
+        await expect(waiting).rejects.toMatchObject(cycle);
+      });
+    });
+
+    test("it waits for the other half, when that was earlier, and is refused", async () => {
+      await ownAndOther(async ({ first, second, a, b }) => {
+        await second.query("BEGIN");
+        await second.query(addDependency, [b, a]);
+        const waiting = first.query(addDependency, [a, b]);
+        waiting.catch(() => undefined);
+        await blockedBy(first);
+        await second.query("COMMIT");
+        await expect(waiting).rejects.toMatchObject(cycle);
+      });
+    });
+
+    test("the other half, made of a dependency that said nothing about order, is refused", async () => {
+      await ownAndOther(async ({ first, second, a, b }) => {
+        await second.query(addRelated, [b, a]);
+        await first.query(addDependency, [a, b]);
+        const waiting = second.query(
+          "UPDATE task_dependencies SET dependency_type = 'blocks' WHERE parent_task_id = $1",
+          [b],
+        );
+        waiting.catch(() => undefined);
+        await blockedBy(second);
+        await first.query("COMMIT");
+        await expect(waiting).rejects.toMatchObject(cycle);
+      });
+    });
+
+    test.each(["REPEATABLE READ", "SERIALIZABLE"])(
+      "the other half fails under %s, where it cannot see it",
+      async (isolation) => {
+        await ownAndOther(async ({ first, second, a, b }) => {
+          await second.query(`BEGIN ISOLATION LEVEL ${isolation}`);
+          await second.query("SELECT count(*) FROM task_dependencies");
+          await first.query(addDependency, [a, b]);
+          await first.query("COMMIT");
+          await expect(second.query(addDependency, [b, a])).rejects.toMatchObject({
+            code: "40001",
+          });
+        });
+      },
+    );
+
+    test("a task that others wait for already is no such task", async () => {
+      await ownAndOther(async ({ first, a, b }) => {
+        await first.query(addDependency, [b, a]);
+        await expect(first.query(addDependency, [a, b])).rejects.toMatchObject(cycle);
+      });
+    });
+
+    test("not under REPEATABLE READ itself", async () => {
+      await withClient("ours", async (first) =>
+        withClient("ours", async (second) => {
+          const [a, b] = await addTasks(first, 2);
+          await second.query("BEGIN ISOLATION LEVEL REPEATABLE READ");
+          await second.query("UPDATE tasks SET priority = 1 WHERE id = $1", [b]);
+          await first.query(addDependency, [b, a]);
+          await expect(second.query(addDependency, [a, b])).rejects.toMatchObject({
+            code: "40001",
+          });
+        }),
+      );
+    });
   });
 
   test("an hour is not sealed while somebody writes it, and is whole when it is", async () => {
@@ -255,6 +358,18 @@ describe("a database made by hand", { timeout: 120_000 }, () => {
     });
   });
 });
+
+const addDependency = `INSERT INTO task_dependencies (parent_task_id, child_task_id, dependency_type)
+  VALUES ($1, $2, 'depends_on')`;
+const addRelated = addDependency.replace("depends_on", "related");
+
+async function addTasks(client: Client, count: number): Promise<string[]> {
+  const { rows } = await client.query<{ id: string }>(
+    "INSERT INTO tasks (title) SELECT 'task ' || n FROM generate_series(1, $1::integer) n RETURNING id",
+    [count],
+  );
+  return rows.map(({ id }) => id);
+}
 
 async function counts(database: string): Promise<Record<string, number>> {
   return withClient(database, async (client) => {
