@@ -12,6 +12,8 @@ export {
   schemaDocument,
   schemaDocumentPath,
 } from "./catalog/schema-document.ts";
+export { checkDatabase, type CheckOutcome, type CheckReport } from "./check/check-database.ts";
+export { checkNames, type CheckFinding } from "./check/finding.ts";
 export { describeFinding, type LintFinding } from "./lint/finding.ts";
 export { lintCatalog } from "./lint/lint-catalog.ts";
 export { lintHistory } from "./lint/lint-history.ts";
@@ -30,6 +32,7 @@ export {
   type RolePrivileges,
 } from "./roles.ts";
 export { connect, disconnect, type DatabaseConnection } from "./runner/connect.ts";
+export { embeddedServer, embeddedVersions } from "./runner/embedded-server.ts";
 export { makeFreshDatabase } from "./runner/fresh-database.ts";
 export type { AppliedMigration } from "./runner/ledger.ts";
 export { migrateUp, type MigrateUpOptions, type MigrateUpResult } from "./runner/migrate-up.ts";

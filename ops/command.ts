@@ -68,7 +68,7 @@ export interface Definition<F extends Parameters, A extends Parameters, Document
   document: z.ZodType<Document>;
   run(input: Values<F> & Values<A>, context: Context): Promise<Document>;
   /** Text for people, without the last line end; empty prints nothing. */
-  render(document: Document, paint: Paint): string;
+  render(document: Document, paint: Paint, input: Values<F> & Values<A>): string;
   /** Exit code that follows from the answer: 3 where a check found a problem. Default 0. */
   exitCode?(document: Document): number;
 }
@@ -109,17 +109,18 @@ export function defineCommand<F extends Parameters, A extends Parameters, Docume
     document: definition.document,
     async execute(given, context) {
       const problems: string[] = [];
-      const input = {
+      const values = {
         ...readAll(definition.flags, given.flags, (name) => flagName(name), problems),
         ...readAll(definition.arguments, given.arguments, (_, shown) => shown, problems),
       };
       if (problems.length > 0) throw badUsage(problems.join("; "));
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each key was read by its own reader just above
-      const document = await definition.run(input as Values<F> & Values<A>, context);
+      const input = values as Values<F> & Values<A>;
+      const document = await definition.run(input, context);
       return {
         document,
         exitCode: definition.exitCode?.(document) ?? 0,
-        render: (paint) => definition.render(document, paint),
+        render: (paint) => definition.render(document, paint, input),
       };
     },
   };

@@ -71,6 +71,11 @@ export const commands: readonly Entry[] = [
     load: () => import("./migrate/new.ts"),
   },
   {
+    name: "check",
+    summary: "what CI runs on a schema change",
+    load: () => import("./check/index.ts"),
+  },
+  {
     name: "backup",
     summary: "take a backup: full, diff or incr",
     load: () => import("./backup/index.ts"),

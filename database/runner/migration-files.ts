@@ -2,8 +2,9 @@ import { createHash } from "node:crypto";
 import { readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { CtmError, isMissing } from "#system";
+import { isMissing } from "#system";
 import { SqlTextError } from "./lexer.ts";
+import { SqlFileError } from "./sql-file-error.ts";
 import { lineCounter, splitStatements, type SqlText, type Statement } from "./split-statements.ts";
 
 /** One file of SQL that the runner applies. */
@@ -57,10 +58,11 @@ export async function readMigrations(folder: string = databaseFolder): Promise<P
   for (const [index, file] of numbered.entries()) {
     const before = numbered[index - 1];
     if (before !== undefined && compareVersions(before.version ?? "", file.version ?? "") === 0) {
-      throw new CtmError(
+      const what = `${before.name} and ${file.name} have the same number`;
+      throw new SqlFileError(
         "migration-number-taken",
-        `${before.name} and ${file.name} have the same number`,
-        { next: `give ${file.name} the next free number`, exitCode: 2 },
+        { file: file.path, line: null, what },
+        { message: what, next: `give ${file.name} the next free number`, exitCode: 2 },
       );
     }
   }
@@ -99,9 +101,14 @@ async function readMigration(
   const path = join(folder, name);
   const match = (kind === "numbered" ? numberedName : repeatableName).exec(name);
   if (match === null) {
-    throw new CtmError(
+    const form = kind === "numbered" ? "NNN_what_it_does.sql" : "what_it_defines.sql";
+    throw new SqlFileError(
       "bad-migration-name",
-      `${path}: a ${kind} migration is called ${kind === "numbered" ? "NNN_what_it_does.sql" : "what_it_defines.sql"}, in lower case, digits and underscores`,
+      {
+        file: path,
+        line: null,
+        what: `a ${kind} migration is called ${form}, in lower case, digits and underscores`,
+      },
       { next: "rename the file; ctm migrate new NAME makes one with the next number", exitCode: 2 },
     );
   }
@@ -257,6 +264,6 @@ function checkStatements(
   }
 }
 
-function ruleBroken(path: string, line: number, what: string, next: string): CtmError {
-  return new CtmError("bad-migration", `${path}:${line}: ${what}`, { next, exitCode: 2 });
+function ruleBroken(file: string, line: number, what: string, next: string): SqlFileError {
+  return new SqlFileError("bad-migration", { file, line, what }, { next, exitCode: 2 });
 }

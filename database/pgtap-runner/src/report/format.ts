@@ -4,7 +4,7 @@ import { diffLines, readDifference } from "../tap/got-wanted.ts";
 /** How a part of the text is meant; a reporter for terminals turns that into colour. */
 export type Tone = "good" | "bad" | "faint" | "strong" | "plain" | "warning";
 
-/** A line of the report: indentation is part of the text. */
+/** A line of a report for people; its indentation is part of the text. */
 export interface ReportLine {
   text: string;
   tone: Tone;
@@ -37,24 +37,31 @@ export function explainFile(result: FileResult): ReportLine[] {
   const more = result.counts.failed - result.failures.length;
   if (more > 0) lines.push({ text: `  … and ${more} more failed tests`, tone: "faint" });
   for (const problem of result.problems) lines.push(...explainProblem(problem, "  "));
-  if (result.output.length > 0) {
-    lines.push({ text: "  output:", tone: "faint" });
-    if (result.outputOmitted > 0) {
-      lines.push({ text: `    … ${result.outputOmitted} lines before these`, tone: "faint" });
-    }
-    for (const line of result.output) {
-      const place = line.location === undefined ? "" : `${formatLocation(line.location)}: `;
-      for (const part of line.text.split("\n")) {
-        lines.push({
-          text: `    ${place}${part}`,
-          tone: line.kind === "output" ? "plain" : "warning",
-        });
-      }
+  lines.push(...explainOutput(result, "  "));
+  return lines;
+}
+
+/** What a file printed: rows of its queries, NOTICEs, warnings; nothing when it was not kept. */
+export function explainOutput(result: FileResult, indent: string): ReportLine[] {
+  if (result.output.length === 0) return [];
+  const deeper = `${indent}  `;
+  const lines: ReportLine[] = [{ text: `${indent}output:`, tone: "faint" }];
+  if (result.outputOmitted > 0) {
+    lines.push({ text: `${deeper}… ${result.outputOmitted} lines before these`, tone: "faint" });
+  }
+  for (const line of result.output) {
+    const place = line.location === undefined ? "" : `${formatLocation(line.location)}: `;
+    for (const part of line.text.split("\n")) {
+      lines.push({
+        text: `${deeper}${place}${part}`,
+        tone: line.kind === "output" ? "plain" : "warning",
+      });
     }
   }
   return lines;
 }
 
+/** A failed assertion: number and description, place, statement, and what was got and wanted. */
 export function explainAssertion(assertion: Assertion, indent: string): ReportLine[] {
   const lines: ReportLine[] = [
     { text: `${indent}not ok ${assertion.number} - ${assertion.description}`, tone: "bad" },
@@ -86,6 +93,7 @@ export function explainDifference(assertion: Assertion, indent: string): ReportL
   return lines;
 }
 
+/** A reason to be red that is no assertion. */
 export function explainProblem(problem: Problem, indent: string): ReportLine[] {
   const deeper = `${indent}  `;
   const lines: ReportLine[] = [
