@@ -17,6 +17,7 @@ import { migrationFiles } from "../runner/migration-files.ts";
 import { startScratchServer, type ScratchServer } from "../runner/scratch-server.ts";
 
 const folder = fileURLToPath(new URL(".", import.meta.url));
+const smokeFile = fileURLToPath(new URL("../smoke.sql", import.meta.url));
 const fixtures = new URL("../fixtures/document/", import.meta.url);
 const rolesSql = new URL("../roles.sql", import.meta.url);
 
@@ -32,7 +33,7 @@ afterAll(async () => server.stop());
 
 describe("pgTAP", { timeout: 120_000 }, () => {
   test("every file is green on the migrated schema", async () => {
-    const files = await runPgTap("ours", [folder]);
+    const files = await runPgTap("ours", [folder, smokeFile]);
     expect(files.length).toBeGreaterThan(10);
     expect(files.filter(({ status }) => status !== "passed").map(describeFile)).toEqual([]);
   });

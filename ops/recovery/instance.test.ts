@@ -12,16 +12,18 @@ import {
   restoreFiles,
   type RecoverySource,
 } from "./restore-files.ts";
+import { parseLsn } from "./wal.ts";
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 120_000 });
 
-/** A real repository: marks 1 to 6, each with a restore point of its own and a segment's end behind it. */
+/** A real repository: marks 1 to 6, each with a segment's end behind it. */
 let stack: ScratchStack;
 let source: RecoverySource;
 let set: string;
 let archive: ArchiveEnd;
 let folder: string;
-const at: string[] = [];
+/** Where WAL stood after each mark. */
+const behind: bigint[] = [];
 
 beforeAll(async () => {
   stack = await startScratchStack();
@@ -40,13 +42,11 @@ beforeAll(async () => {
     { ...(await runAs(source.user)), cwd: "/" },
   );
   for (let mark = 1; mark <= 6; mark++) {
-    at[mark] = await stack
-      .sql(
-        `INSERT INTO marks VALUES (${mark}); SELECT pg_create_restore_point('mark-${mark}');
-       SELECT pg_switch_wal();
-       SELECT to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') FROM marks WHERE id = ${mark}`,
-      )
-      .then((text) => text.split("\n").at(-1) ?? "");
+    const lsn = await stack.sql(
+      `INSERT INTO marks VALUES (${mark}); SELECT pg_current_wal_insert_lsn()`,
+    );
+    behind[mark] = parseLsn(lsn) ?? 0n;
+    await stack.sql("SELECT pg_switch_wal()");
   }
   const last = await stack.sql("SELECT pg_walfile_name(pg_current_wal_lsn() - 1)");
   const facts = await waitFor("the archive to hold everything", 20_000, async () => {
@@ -55,7 +55,7 @@ beforeAll(async () => {
   });
   const [backup] = facts.backups;
   set = backup?.label ?? "";
-  archive = { from: backup?.firstWal ?? "", through: last, completeUntil: null };
+  archive = { from: backup?.firstWal ?? "", through: last };
 });
 
 afterAll(async () => {
@@ -76,7 +76,6 @@ async function recover(
   name: string,
   stop: StopPoint,
   look: (instance: Instance, reached: Reached) => Promise<void> = async () => undefined,
-  end: Partial<ArchiveEnd> = {},
 ): Promise<void> {
   const directory = join(folder, name);
   const directories = instanceDirectories(directory);
@@ -91,7 +90,7 @@ async function recover(
       timeline: "latest",
       archiveCommand: null,
     });
-    await look(instance, await replay(instance, { ...archive, ...end }, quiet()));
+    await look(instance, await replay(instance, archive, quiet()));
   } finally {
     await stopServer(directories, "immediate");
     expect(await serverPid(directories.data)).toBeUndefined();
@@ -118,19 +117,27 @@ test("everything that the archive holds, private, and a timeline of its own that
       "SELECT name, setting FROM pg_settings WHERE name IN ('listen_addresses', 'archive_mode')",
     );
     expect(shown.map(({ setting }) => setting).toSorted()).toEqual(["", "off"]);
-    const { mode } = await stat(instance.directories.work);
+    const { mode } = await stat(instance.options.directories.work);
     expect(mode & 0o777).toBe(0o700);
   });
 });
 
-test.each<[string, StopPoint, number[], RegExp]>([
-  ["time", { kind: "time", time: "", inclusive: true }, [1, 2], /stopping before commit/],
-  ["name", { kind: "name", name: "mark-4" }, [1, 2, 3, 4], /stopping at restore point "mark-4"/],
-  ["consistent", { kind: "consistent" }, [], /stopping after reaching consistency/],
-])("a target is reached by the server's own words: %s", async (name, stop, expected, words) => {
-  // Mark 3 was written within its transaction, before that committed.
-  const target = stop.kind === "time" ? { ...stop, time: at[3] ?? "" } : stop;
-  await recover(name, target, async (instance, reached) => {
+test.each<[string, (marks: bigint[]) => StopPoint, number[], RegExp]>([
+  [
+    "a place",
+    (places) => ({ kind: "lsn", lsn: places[2] ?? 0n, inclusive: false }),
+    [1, 2],
+    /stopping before WAL location/,
+  ],
+  [
+    "a record",
+    (places) => ({ kind: "lsn", lsn: places[3] ?? 0n, inclusive: true }),
+    [1, 2, 3],
+    /stopping after WAL location/,
+  ],
+  ["the backup", () => ({ kind: "consistent" }), [], /stopping after reaching consistency/],
+])("%s is reached by the server's own words", async (name, stop, expected, words) => {
+  await recover(name.replace(" ", "-"), stop(behind), async (instance, reached) => {
     expect(reached.by).toBe("target");
     expect(reached.evidence).toMatch(words);
     expect(await marks(instance)).toEqual(expected);
@@ -139,23 +146,12 @@ test.each<[string, StopPoint, number[], RegExp]>([
   });
 });
 
-test("a time after the last commit is reached when the archive is known to go that far", async () => {
-  const time = new Date(Date.parse(at[6] ?? "") + 1_000).toISOString();
-  const until = { completeUntil: new Date(Date.parse(at[6] ?? "") + 2_000) };
-  const look = async (instance: Instance, reached: Reached): Promise<void> => {
-    expect(reached.by).toBe("archive-end");
-    expect(await marks(instance)).toEqual([1, 2, 3, 4, 5, 6]);
-    expect(await instance.promote()).toBe(2);
-    expect(await marks(instance)).toEqual([1, 2, 3, 4, 5, 6]);
-  };
-  await recover("quiet", { kind: "time", time, inclusive: true }, look, until);
-});
-
 test("a target that the archive does not reach is an error, whatever was replayed", async () => {
-  await expect(recover("beyond", { kind: "name", name: "mark-9" })).rejects.toMatchObject({
+  const stop: StopPoint = { kind: "lsn", lsn: 0x7000_0000n, inclusive: true };
+  await expect(recover("beyond", stop)).rejects.toMatchObject({
     code: "target-not-reached",
     message: expect.stringMatching(
-      new RegExp(`ends with ${archive.through}, at .* before the restore point "mark-9"`),
+      new RegExp(`ends with ${archive.through}, at .* before LSN 0/70000000`),
     ),
   });
 });

@@ -16,19 +16,16 @@ import {
 } from "#system";
 import { connected } from "../facts/connection.ts";
 import { backrestOptions, type InstanceDirectories, type RecoverySource } from "./restore-files.ts";
+import { formatLsn } from "./wal.ts";
 
-/** Where replay stops; every kind but `end` is PostgreSQL's own recovery target. */
+/** Where replay stops; the planner finds the place in WAL of every other kind of target. */
 export type StopPoint =
   /** All that the archive holds. */
   | { kind: "end" }
   /** As soon as the backup is consistent. */
   | { kind: "consistent" }
-  /** The last commit at or before (inclusive) or before this time, in PostgreSQL's notation with a zone. */
-  | { kind: "time"; time: string; inclusive: boolean }
-  | { kind: "lsn"; lsn: string; inclusive: boolean }
-  | { kind: "transaction"; id: string; inclusive: boolean }
-  /** The name that pg_create_restore_point was given. */
-  | { kind: "name"; name: string };
+  /** Behind the first record that begins there or later (inclusive), or before it. */
+  | { kind: "lsn"; lsn: bigint; inclusive: boolean };
 
 export interface InstanceOptions {
   source: RecoverySource;
@@ -47,9 +44,7 @@ export interface InstanceOptions {
 
 /** A private server on restored files: one socket, which the PostgreSQL user and root reach. */
 export interface Instance {
-  readonly directories: InstanceDirectories;
-  /** Where it was told to stop. */
-  readonly stop: StopPoint;
+  readonly options: InstanceOptions;
   /** The superuser, over the socket; any database. */
   readonly connection: ClientConfig;
   /** Everything that the server logged, of every start in this folder. */
@@ -59,8 +54,6 @@ export interface Instance {
   query<Row extends object>(sql: string, parameters?: readonly unknown[]): Promise<Row[]>;
   /** From now on the archive seems to end: what comes into it later is not replayed. */
   freeze(): Promise<void>;
-  /** Stops it in order and starts it again, to stop elsewhere or with more of a setting. */
-  restart(stop: StopPoint, settings?: Record<string, string>): Promise<void>;
   /** Ends recovery. Returns the new timeline. @throws CtmError `promotion-failed` */
   promote(): Promise<number>;
   /** Lets it run on when this process ends. */
@@ -114,7 +107,7 @@ export async function startInstance(options: InstanceOptions): Promise<Instance>
   );
   await rm(join(data, "recovery.signal"), { force: true });
   await writeFileAtomic(join(data, "standby.signal"), "", own);
-  return instanceOf(options, await launch(options, options.stop, {}));
+  return await launch(options);
 }
 
 /**
@@ -157,22 +150,17 @@ function signal(pid: number, name: NodeJS.Signals): void {
   }
 }
 
-async function launch(
-  options: InstanceOptions,
-  stop: StopPoint,
-  more: Record<string, string>,
-): Promise<ChildProcess> {
+async function launch(options: InstanceOptions): Promise<Instance> {
   const { source, directories, binaries } = options;
   const { identity } = await runAs(source.user);
   const settings = {
     ...(await serverSettings(options)),
-    ...more,
-    ...recoverySettings(options, stop),
+    ...recoverySettings(options),
   };
   const log = await open(join(directories.work, "log"), "a", 0o600);
   try {
     // In a session of its own: Ctrl-C reaches it through us, and a released one stays.
-    return spawn(
+    const child = spawn(
       join(binaries, "postgres"),
       [
         "-D",
@@ -188,24 +176,18 @@ async function launch(
         ...identity,
       },
     );
+    return instanceOf(options, child);
   } finally {
     await log.close();
   }
 }
 
-function instanceOf(options: InstanceOptions, first: ChildProcess): Instance {
-  const { directories } = options;
-  const { work } = directories;
+function instanceOf(options: InstanceOptions, child: ChildProcess): Instance {
+  const { work } = options.directories;
   const logPath = join(work, "log");
-  let { stop } = options;
-  let child = first;
   let over: string | undefined;
-  const watch = (): void => {
-    over = undefined;
-    child.once("error", (error) => (over = messageOf(error)));
-    child.once("exit", (code, by) => (over = `it ended with ${by ?? `exit code ${code}`}`));
-  };
-  watch();
+  child.once("error", (error) => (over = messageOf(error)));
+  child.once("exit", (code, by) => (over = `it ended with ${by ?? `exit code ${code}`}`));
   const connection = { host: work, port: 5432, user: "postgres", database: "postgres" };
   const log = async (): Promise<string> => (await readFileIfExists(logPath)) ?? "";
   const query: Instance["query"] = async <Row extends object>(
@@ -217,10 +199,7 @@ function instanceOf(options: InstanceOptions, first: ChildProcess): Instance {
       return rows;
     });
   return {
-    directories,
-    get stop() {
-      return stop;
-    },
+    options,
     connection,
     log,
     query,
@@ -229,12 +208,6 @@ function instanceOf(options: InstanceOptions, first: ChildProcess): Instance {
     },
     async freeze() {
       await writeFile(frozenPath(work), "");
-    },
-    async restart(to, settings = {}) {
-      await stopServer(directories, "fast");
-      stop = to;
-      child = await launch(options, to, settings);
-      watch();
     },
     async promote() {
       await query("SELECT pg_promote(true, $1)", [promoteSeconds]);
@@ -341,48 +314,30 @@ async function leastSettings(options: InstanceOptions): Promise<Record<string, s
   );
 }
 
-function recoverySettings(
-  { source, directories, timeline }: InstanceOptions,
-  stop: StopPoint,
-): Record<string, string> {
+function recoverySettings({
+  source,
+  directories,
+  timeline,
+  stop,
+}: InstanceOptions): Record<string, string> {
   const fetch = ["pgbackrest", ...backrestOptions(source, directories)].map(quoted).join(" ");
-  const [name, value] = targetSetting(stop);
   return {
     // Prefetched: one segment at a time is slower than its replay.
     restore_command: `test ! -e ${quoted(frozenPath(directories.work))} && ${fetch} --archive-async --archive-get-queue-max=512MiB --log-level-console=off --log-level-stderr=error archive-get %f "%p"`,
     recovery_target_timeline: String(timeline),
     recovery_target_action: "pause",
-    recovery_target_inclusive: "inclusive" in stop && !stop.inclusive ? "off" : "on",
+    recovery_target_inclusive: stop.kind === "lsn" && !stop.inclusive ? "off" : "on",
     // Whatever the backup's files say; the one that holds comes last, for two at once are refused.
-    ...Object.fromEntries(targetSettings.filter((each) => each !== name).map((each) => [each, ""])),
-    ...(name === undefined ? {} : { [name]: value }),
+    recovery_target_time: "",
+    recovery_target_xid: "",
+    recovery_target_name: "",
+    ...(stop.kind === "lsn"
+      ? { recovery_target: "", recovery_target_lsn: formatLsn(stop.lsn) }
+      : {
+          recovery_target_lsn: "",
+          recovery_target: stop.kind === "consistent" ? "immediate" : "",
+        }),
   };
-}
-
-const targetSettings = [
-  "recovery_target",
-  "recovery_target_time",
-  "recovery_target_lsn",
-  "recovery_target_xid",
-  "recovery_target_name",
-] as const;
-
-function targetSetting(stop: StopPoint): [(typeof targetSettings)[number], string] | [] {
-  switch (stop.kind) {
-    case "end":
-      return [];
-    case "consistent":
-      return ["recovery_target", "immediate"];
-    case "time":
-      // A zone's letter is not yet known when the command line is read: Z is refused.
-      return ["recovery_target_time", stop.time.replace(/Z$/, "+00")];
-    case "lsn":
-      return ["recovery_target_lsn", stop.lsn];
-    case "transaction":
-      return ["recovery_target_xid", stop.id];
-    case "name":
-      return ["recovery_target_name", stop.name];
-  }
 }
 
 /** One word of a shell command inside restore_command, where % is PostgreSQL's. */

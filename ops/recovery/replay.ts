@@ -1,8 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { CtmError, waitFor } from "#system";
+import { CtmError } from "#system";
 import type { Context } from "../command.ts";
 import { lastComplaint, type Instance, type StopPoint } from "./instance.ts";
-import { lsnOfSegment, parseLsn, parseSegment, segmentName } from "./wal.ts";
+import { formatLsn, lsnOfSegment, parseLsn, parseSegment, segmentName } from "./wal.ts";
 
 /** What is known of the archive before replay: without it, an end cannot be told from a hole. */
 export interface ArchiveEnd {
@@ -10,8 +10,6 @@ export interface ArchiveEnd {
   from: string;
   /** Newest segment on the timeline that is followed. */
   through: string;
-  /** Every commit until then is in the archive; null when nobody knows. */
-  completeUntil: Date | null;
 }
 
 /** What replay reached, and how that is known. */
@@ -33,7 +31,6 @@ export interface Reached {
 const pollMs = 200;
 /** The server asks for a segment that is not there every second, by its settings. */
 const holePatienceMs = 4_000;
-const restartMs = 5 * 60_000;
 /** For so long neither a segment came nor a byte was replayed, and the server does not say why. */
 const stallMs = 5 * 60_000;
 
@@ -50,7 +47,7 @@ export async function replay(
   context: Pick<Context, "signal" | "progress">,
 ): Promise<Reached> {
   const begun = Date.now();
-  const { stop } = instance;
+  const { stop } = instance.options;
   const watch = watchLog(instance);
   context.progress.step("replaying WAL");
   let last = { position: "", since: begun };
@@ -87,12 +84,6 @@ export async function replay(
           const now = (await stand(instance)) ?? standing;
           return finish("archive-end", `the archive ends with ${watch.newest}`, now);
         }
-        if (stop.kind === "time" && isCovered(stop.time, archive)) {
-          await instance.freeze();
-          await restartAtEnd(instance, standing.lsn);
-          const evidence = `no commit follows in the archive, which is complete until ${archive.completeUntil?.toISOString()}`;
-          return finish("archive-end", evidence, standing);
-        }
         if (stillMs > holePatienceMs) throw notReached(instance, standing, watch);
       } else if (stillMs > holePatienceMs) {
         throw watch.damage === undefined ? missing(watch, archive) : unreadable(watch, archive);
@@ -106,19 +97,6 @@ export async function replay(
     }
     await delay(pollMs, undefined, { signal: context.signal });
   }
-}
-
-/**
- * A server that was given a time and met no commit after it would call its promotion a failure.
- * Started again without the time, on the WAL that it has already, it stands where it stood.
- */
-async function restartAtEnd(instance: Instance, lsn: string): Promise<void> {
-  await instance.restart({ kind: "end" });
-  await waitFor(`the restored server to stand at ${lsn} again`, restartMs, async () => {
-    const failure = await instance.ended();
-    if (failure !== undefined) throw new CtmError("replay-failed", failure);
-    return (await stand(instance))?.lsn === lsn ? true : undefined;
-  });
 }
 
 /** What the server's log has said since it started. */
@@ -222,10 +200,6 @@ function timelineAt(lsn: string, { firsts }: LogWatch, { from }: ArchiveEnd): nu
   return Math.max(parseSegment(from)?.timeline ?? 1, ...entered.map(([timeline]) => timeline));
 }
 
-function isCovered(time: string, { completeUntil }: ArchiveEnd): boolean {
-  return completeUntil !== null && Date.parse(time) <= completeUntil.getTime();
-}
-
 function progressText({ segments, newest }: LogWatch, { from, through }: ArchiveEnd): string {
   const [first, last, now] = [from, through, newest ?? from].map(
     (name) => parseSegment(name)?.number ?? 0,
@@ -260,7 +234,7 @@ function unreadable(watch: LogWatch, archive: ArchiveEnd): CtmError {
 function notReached(instance: Instance, { lsn, lastCommit }: Standing, watch: LogWatch): CtmError {
   return new CtmError(
     "target-not-reached",
-    `the archive ends with ${watch.newest}, at ${lsn}${lastCommit === null ? "" : ` (last commit ${lastCommit})`}, before ${targetText(instance.stop)}`,
+    `the archive ends with ${watch.newest}, at ${lsn}${lastCommit === null ? "" : ` (last commit ${lastCommit})`}, before ${targetText(instance.options.stop)}`,
     { next: "ctm backup list", exitCode: 3 },
   );
 }
@@ -278,13 +252,7 @@ function targetText(stop: StopPoint): string {
       return "its end";
     case "consistent":
       return "the backup is consistent";
-    case "time":
-      return `the time ${stop.time}`;
     case "lsn":
-      return `LSN ${stop.lsn}`;
-    case "transaction":
-      return `transaction ${stop.id}`;
-    case "name":
-      return `the restore point "${stop.name}"`;
+      return `LSN ${formatLsn(stop.lsn)}`;
   }
 }
