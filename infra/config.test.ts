@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { CtmError } from "#system";
+import { farRepositoryOf } from "./backup/far-repository.ts";
 import { bytesOf, parseConfiguration, type Configuration } from "./config.ts";
 
 const defaults: Configuration = {
@@ -65,6 +66,24 @@ it.each<[key: keyof Configuration, text: string, value: unknown]>([
   expect(parseConfiguration({ [`ctm:${key}`]: text })).toEqual({ ...defaults, [key]: value });
 });
 
+const far = { endpoint: "https://s3.example.org", region: "eu-1", bucket: "backups" };
+const farKeys = { "ctm:farAccessKey": "AKIA", "ctm:farSecretKey": "secret" };
+
+it("takes a far repository with its keys", () => {
+  const configuration = parseConfiguration({
+    "ctm:farRepository": JSON.stringify(far),
+    ...farKeys,
+  });
+  expect(farRepositoryOf(configuration, "production")).toEqual({
+    ...far,
+    uriStyle: "path",
+    path: "/ctm/production",
+    authority: null,
+    accessKey: "AKIA",
+    secretKey: "secret",
+  });
+});
+
 describe("a bad value", () => {
   // One row for each rule.
   it.each<[key: string, text: string, message: string]>([
@@ -122,6 +141,31 @@ describe("a bad value", () => {
     const place = message.startsWith(key) ? `ctm:${message}` : `ctm:${key}: ${message}`;
     expect(errorOf({ [`ctm:${key}`]: text }).text).toBe(
       `bad-configuration: ${place}\nnext: pulumi config, and infra/config.ts for every key`,
+    );
+  });
+
+  it.each<[settings: object, message: string]>([
+    [{ ...far, endpoint: "http://s3" }, "endpoint: must be a URL that begins with https://"],
+    [
+      { ...far, endpoint: "https://s3/backups" },
+      "endpoint: must have no path: the bucket has its own key",
+    ],
+    [{ ...far, bucket: "Backups" }, "bucket: must be a bucket's name"],
+    [{ ...far, path: "ctm" }, "path: must be a path such as /ctm/production"],
+    [{ ...far, region: "" }, "region: Too small: expected string to have >=1 characters"],
+    [{ ...far, authority: "ca.pem" }, 'authority: Invalid string: must start with "/"'],
+  ])("of a far repository, %o, is refused", (settings, message) => {
+    expect(errorOf({ "ctm:farRepository": JSON.stringify(settings), ...farKeys }).message).toBe(
+      `ctm:farRepository.${message}`,
+    );
+  });
+
+  it("is a far repository without its keys, or keys without it", () => {
+    expect(errorOf({ "ctm:farRepository": JSON.stringify(far) }).message).toBe(
+      "ctm:farAccessKey: must be set where ctm:farRepository is; ctm:farSecretKey: must be set where ctm:farRepository is",
+    );
+    expect(errorOf({ ...farKeys }).message).toBe(
+      "ctm:farRepository: must be set where ctm:farAccessKey is",
     );
   });
 

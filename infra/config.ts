@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { CtmError } from "#system";
+import { farRepositorySchema } from "./backup/far-repository.ts";
 import { cloudflareSchema, cloudflareTokenSchema } from "./cloudflare/settings.ts";
 
 const port = z.int().min(1024).max(65535);
@@ -73,6 +74,12 @@ const configurationSchema = z.strictObject({
   rpoMinutes: z.int().min(1).max(1440).default(15),
   /** Minutes that a restore may take at most (RTO). Default 30. */
   rtoMinutes: z.int().min(1).max(10_080).default(30),
+  /** A copy of the backups in an S3 bucket of another region: see infra/backup/far-repository.ts. Default none. */
+  farRepository: farRepositorySchema.optional(),
+  /** Access key of that bucket; set it with --secret. */
+  farAccessKey: z.string().min(1).optional(),
+  /** Its secret key; set it with --secret. */
+  farSecretKey: z.string().min(1).optional(),
   /** Cloudflare before the API, as infra/cloudflare/settings.ts describes it. Default none. */
   cloudflare: cloudflareSchema.optional(),
   /** Cloudflare's API token; set it with --secret. Without it nothing of Cloudflare exists. */
@@ -102,6 +109,7 @@ export function parseConfiguration(all: Readonly<Record<string, string>>): Confi
   const parsed = configurationSchema
     .superRefine(checkCloudflare)
     .superRefine(checkWindow)
+    .superRefine(checkFarRepository)
     .safeParse(values);
   if (parsed.success) return parsed.data;
   const issues = parsed.error.issues.flatMap((issue) => {
@@ -138,6 +146,22 @@ function checkCloudflare(configuration: Configuration, context: z.RefinementCtx)
     issue("apiPort", "must be set where ctm:cloudflareStack is: the tunnel leads to it");
   }
 }
+
+/** A far copy has its keys, and keys have a place. */
+function checkFarRepository(configuration: Configuration, context: z.RefinementCtx): void {
+  const present = farKeys.filter((key) => configuration[key] !== undefined);
+  if (present.length === 0 || present.length === farKeys.length) return;
+  for (const key of farKeys) {
+    if (configuration[key] !== undefined) continue;
+    context.addIssue({
+      code: "custom",
+      path: [key],
+      message: `must be set where ctm:${present[0]} is`,
+    });
+  }
+}
+
+const farKeys = ["farRepository", "farAccessKey", "farSecretKey"] as const;
 
 /** The window begins with a backup, so backups live at least as long. */
 function checkWindow(

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { databaseName, ownerRole } from "../database/roles.ts";
 import { apiVersion } from "../api/index.ts";
 import type { Descriptor, StackPaths } from "#stack";
+import { farRepositoryOf } from "./backup/far-repository.ts";
 import type { Configuration } from "./config.ts";
 import type { Security } from "./security.ts";
 import { runtimeDirectories, type SystemUsers } from "./runtime/local/local-runtime.ts";
@@ -23,6 +24,7 @@ export interface DescriptionSource {
 /** The descriptor: what on-call commands need to know of the stack, without a secret. */
 export function describeStack(source: DescriptionSource): Descriptor {
   const { paths, topology, users, security, ports } = source;
+  const far = farRepositoryOf(source.configuration, paths.stack);
   const at = (name: string): { host: string; port: number } => ({
     host: listenAddress,
     port: portOf(ports, name),
@@ -76,7 +78,24 @@ export function describeStack(source: DescriptionSource): Descriptor {
         rtoMinutes: source.configuration.rtoMinutes,
         archiveTimeoutSeconds: source.configuration.archiveTimeoutSeconds,
       },
-      repositories: [{ name: "near", number: 1, kind: "posix", path: topology.repository }],
+      repositories: [
+        { name: "near", number: 1, kind: "posix", path: topology.repository },
+        ...(far === undefined
+          ? []
+          : [
+              {
+                name: "far",
+                number: 2,
+                kind: "s3" as const,
+                path: far.path,
+                endpoint: far.endpoint,
+                region: far.region,
+                bucket: far.bucket,
+                configuration: topology.far.backrest,
+                state: topology.far.state,
+              },
+            ]),
+      ],
     },
     api: {
       url: `http://${listenAddress}:${portOf(ports, "api")}`,
@@ -94,6 +113,7 @@ export function describeStack(source: DescriptionSource): Descriptor {
       ...topology.members.map(({ name }) => service(name, "postgres")),
       service("proxy", "proxy"),
       service("api", "api"),
+      ...(far === undefined ? [] : [service("copier", "copier")]),
       ...(source.edge === null ? [] : [service("cloudflared", "tunnel")]),
     ],
   };

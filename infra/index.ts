@@ -5,6 +5,8 @@ import { CtmError } from "#system";
 import { stackPaths } from "#stack";
 import { serviceNode } from "#engine";
 import { Api } from "./api/api.ts";
+import { FarCopy } from "./backup/far-copy.ts";
+import { farRepositoryOf } from "./backup/far-repository.ts";
 import { parseConfiguration } from "./config.ts";
 import { describeStack } from "./describe.ts";
 import { PostgresCluster } from "./postgres/cluster.ts";
@@ -23,12 +25,13 @@ async function program(): Promise<void> {
   const users = systemUsers();
   const topology = topologyOf(configuration, paths, users);
   const version = await serverVersion(topology.members.map(({ dataDirectory }) => dataDirectory));
+  const far = farRepositoryOf(configuration, paths.stack);
   const binaries = binariesOf(version);
 
   const runtime = new LocalRuntime("local", {
     paths,
     users,
-    packages: localPackages(version),
+    packages: [...localPackages(version), ...(far === undefined ? [] : ["rclone"])],
     ports: topology.ports,
     runtimeDirectories: topology.runtimeDirectories,
     atBoot: await startsAtBoot(),
@@ -57,7 +60,7 @@ async function program(): Promise<void> {
     cluster: cluster.cluster,
     after: [cluster.settings, ...security.ready],
   });
-  new Stanza(
+  const stanza = new Stanza(
     "stanza",
     {
       stanza: stanzaName,
@@ -71,13 +74,26 @@ async function program(): Promise<void> {
     },
     { dependsOn: [...database.backupReady, database.migrations], deletedWith: cluster.cluster },
   );
+  const node = await serviceNode();
+  if (far !== undefined) {
+    await FarCopy.create("far-copy", {
+      configuration,
+      far,
+      topology,
+      users,
+      runtime,
+      security,
+      node,
+      after: [stanza],
+    });
+  }
   await Api.create("api", {
     topology,
     users,
     runtime,
     security,
     access: undefined,
-    node: await serviceNode(),
+    node,
     after: [database.migrations, ...database.logins],
   });
   const description = runtime.ports.apply((ports) =>

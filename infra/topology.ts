@@ -33,6 +33,15 @@ export interface Topology {
   etcd: { name: string; dataDirectory: string; configuration: string };
   proxy: { configuration: string; statisticsSocket: string };
   repository: string;
+  /** Of the copy in another region; they exist where `ctm:farRepository` is set. */
+  far: {
+    folder: string;
+    bundle: string;
+    configuration: string;
+    rclone: string;
+    backrest: string;
+    state: string;
+  };
   backrestLock: string;
   backrestLog: string;
   api: { bundle: string; configuration: string; folder: string };
@@ -66,6 +75,14 @@ export function topologyOf(
       statisticsSocket: join(paths.run, "proxy", "haproxy.sock"),
     },
     repository: join(paths.state, "repository"),
+    far: {
+      folder: join(paths.state, "far"),
+      bundle: join(paths.state, "far", "copier.mjs"),
+      configuration: join(paths.state, "far", "copier.json"),
+      rclone: join(paths.state, "far", "rclone.conf"),
+      backrest: join(paths.state, "far", "pgbackrest.conf"),
+      state: join(paths.state, "far", "state.json"),
+    },
     backrestLock: join(paths.run, "pgbackrest"),
     backrestLog: join(paths.log, "pgbackrest"),
     api: {

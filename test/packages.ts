@@ -4,6 +4,7 @@ export const testPackages: readonly string[] = [
   "postgresql-15-pgtap",
   "libtap-parser-sourcehandler-pgtap-perl",
   "pgbackrest",
+  "rclone",
   "patroni",
   "etcd-server",
   "haproxy",

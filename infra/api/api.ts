@@ -2,7 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { join } from "node:path";
 import { databaseName } from "../../database/roles.ts";
 import { apiVersion, bundleApi, type ApiConfiguration } from "../../api/index.ts";
-import { ApiBundle } from "../provider/resources.ts";
+import { Bundle } from "../provider/resources.ts";
 import type { LocalRuntime, SystemUsers } from "../runtime/local/local-runtime.ts";
 import type { Readiness } from "../runtime/local/readiness.ts";
 import type { Security } from "../security.ts";
@@ -42,9 +42,9 @@ export class Api extends pulumi.ComponentResource {
     super("ctm:api:Api", name, {}, options);
     const { topology, users, runtime, security } = args;
     const folder = runtime.folder("api", topology.api.folder, users.service, "0755");
-    const bundle = new ApiBundle(
+    const bundle = new Bundle(
       "bundle",
-      { path: topology.api.bundle, sha256: args.bundleSha256 },
+      { program: "api", path: topology.api.bundle, sha256: args.bundleSha256 },
       { parent: this, dependsOn: folder },
     );
     const passwordFiles = {

@@ -1,5 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { ApiBundleInputs } from "./types/api-bundle.ts";
+import type { BundleInputs } from "./types/bundle.ts";
 import type { AuthorityInputs } from "./types/authority.ts";
 import type { BootUnitInputs } from "./types/boot-unit.ts";
 import type { CertificateInputs } from "./types/certificate.ts";
@@ -162,9 +162,9 @@ export class Migrations extends CtmResource<MigrationsInputs> {
   }
 }
 
-export class ApiBundle extends CtmResource<ApiBundleInputs> {
+export class Bundle extends CtmResource<BundleInputs> {
   declare readonly path: pulumi.Output<string>;
-  constructor(name: string, inputs: Arguments<ApiBundleInputs>, options: Options = {}) {
-    super("ctm:api:Bundle", name, inputs, [], options);
+  constructor(name: string, inputs: Arguments<BundleInputs>, options: Options = {}) {
+    super("ctm:host:Bundle", name, inputs, [], options);
   }
 }

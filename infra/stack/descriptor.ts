@@ -24,7 +24,7 @@ const member = z.strictObject({
 const service = z.strictObject({
   /** The program's name under supervisord, and that of its log. */
   name: z.string(),
-  kind: z.enum(["etcd", "postgres", "proxy", "api", "tunnel"]),
+  kind: z.enum(["etcd", "postgres", "proxy", "api", "tunnel", "copier"]),
   log: z.string(),
 });
 
@@ -43,7 +43,7 @@ const farRepository = z.strictObject({
   kind: z.literal("s3"),
   /** Folder in the bucket, beginning with a slash. */
   path: z.string(),
-  /** Host and port, without a scheme. */
+  /** Such as https://s3.eu-west-1.amazonaws.com. */
   endpoint: z.string(),
   region: z.string(),
   bucket: z.string(),

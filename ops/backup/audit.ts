@@ -1,24 +1,14 @@
 import { z } from "zod";
 import { stackConnection } from "../facts/connection.ts";
 import { readArchiver } from "../facts/server.ts";
+import { windowStart } from "../facts/window.ts";
 import { openStack } from "../open-stack.ts";
 import { table } from "../paint.ts";
 import { readArchive, type ArchiveListing } from "../recovery/archive.ts";
+import { gapDocument } from "../recovery/gap-document.ts";
 import { auditArchive, recoverableFrom } from "../recovery/gaps.ts";
 import { defineCommand } from "../command.ts";
 import { countText, timeText } from "../text.ts";
-
-/** A hole in the WAL, as the documents of `ctm backup audit` and `ctm status` have it. */
-const gapDocument = z.strictObject({
-  repository: z.string(),
-  archive: z.string(),
-  timeline: z.int(),
-  from: z.string(),
-  to: z.string(),
-  segments: z.int(),
-  kind: z.enum(["missing", "duplicate", "history"]),
-  backups: z.array(z.string()),
-});
 
 const auditDocument = z.strictObject({
   window_days: z.int(),
@@ -48,7 +38,7 @@ export const command = defineCommand({
   async run(_, context) {
     const stack = await openStack(context);
     const { backup } = stack.descriptor;
-    const windowStart = new Date(Date.now() - backup.policy.windowDays * 86_400_000);
+    const start = windowStart(stack.descriptor, new Date());
     context.progress.step("asking the leader what it archived");
     // Asked first: what it calls archived by now has to be in the listings that follow.
     const archivedTo = await stackConnection(stack, "ctm_monitor")
@@ -60,11 +50,11 @@ export const command = defineCommand({
       backup.repositories.map((repository) => readArchive(stack.descriptor, context, repository)),
     );
     const audits = listings.map((listing) =>
-      auditArchive(listing, listing.backups, { from: windowStart, archivedTo }),
+      auditArchive(listing, listing.backups, { from: start, archivedTo }),
     );
     return {
       window_days: backup.policy.windowDays,
-      repositories: listings.map((listing) => summary(listing, windowStart)),
+      repositories: listings.map((listing) => summary(listing, start)),
       gaps: audits.flat(),
     };
   },
@@ -96,17 +86,18 @@ export const command = defineCommand({
       "next: ctm backup full    what follows it can be recovered again",
     ].join("\n");
   },
-  exitCode: ({ gaps }) => (gaps.length === 0 ? 0 : 3),
+  exitCode: ({ gaps, repositories }) =>
+    gaps.length > 0 || repositories.some((each) => each.recoverable_from === null) ? 3 : 0,
 });
 
-function summary({ repository, archives, backups }: ArchiveListing, windowStart: Date) {
+function summary({ repository, archives, backups }: ArchiveListing, start: Date) {
   const timelines = new Set(archives.flatMap(({ segments }) => [...segments.keys()]));
   const held = archives.flatMap(({ segments }) => [...segments.values()]);
   return {
     name: repository,
-    recoverable_from: recoverableFrom(backups, windowStart)?.toISOString() ?? null,
+    recoverable_from: recoverableFrom(backups, start)?.toISOString() ?? null,
     points: backups
-      .filter(({ type, stoppedAt }) => type === "full" && stoppedAt < windowStart)
+      .filter(({ type, stoppedAt }) => type === "full" && stoppedAt < start)
       .map(({ stoppedAt }) => stoppedAt.toISOString()),
     backups: backups.length,
     segments: held.reduce((sum, { size }) => sum + size, 0),

@@ -3,7 +3,7 @@ import { defineCommand } from "../command.ts";
 import { stackConnection } from "../facts/connection.ts";
 import { readRepository } from "../facts/repository.ts";
 import { readArchiver } from "../facts/server.ts";
-import { recoverableWindow } from "../facts/window.ts";
+import { recoverableWindow, windowStart } from "../facts/window.ts";
 import { openStack } from "../open-stack.ts";
 import { table, type Paint } from "../paint.ts";
 import { bytesText, countText, durationText, timeText } from "../text.ts";
@@ -37,7 +37,11 @@ export const command = defineCommand({
         .catch(() => null),
     ]);
     const { repositories, backups, running } = repository;
-    const window = recoverableWindow(archiver, repository);
+    const window = recoverableWindow(
+      archiver,
+      repository,
+      windowStart(stack.descriptor, new Date()),
+    );
     return {
       running,
       recoverable_from: window.from?.toISOString() ?? null,

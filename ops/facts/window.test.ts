@@ -60,8 +60,13 @@ test.each([
   ["the repository lacks a timeline", archiver(other, {}), repository(six, 1), 1, null],
   ["the leader does not answer", null, repository(five, 1, 4), 1, null],
 ])("%s", (_, leader, held, from, to) => {
-  expect(recoverableWindow(leader, held)).toEqual({
+  expect(recoverableWindow(leader, held, at(0))).toEqual({
     from: from === null ? null : at(from),
     to: to === null ? null : at(to),
   });
+});
+
+test("a backup that is older than the window is a point, and not its start", () => {
+  const held = repository(five, 1, 4);
+  expect(recoverableWindow(archiver(five, { [five]: 9 }), held, at(2)).from).toEqual(at(2));
 });

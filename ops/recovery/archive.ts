@@ -66,6 +66,13 @@ export function nearRepositories(
   return descriptor.backup.repositories.flatMap((each) => (each.kind === "posix" ? [each] : []));
 }
 
+/** The copies of them in another region. */
+export function farRepositories(
+  descriptor: Descriptor,
+): Extract<RepositoryDescriptor, { kind: "s3" }>[] {
+  return descriptor.backup.repositories.flatMap((each) => (each.kind === "s3" ? [each] : []));
+}
+
 /**
  * pgBackRest's configuration that reads a repository as its repo1.
  *
@@ -115,15 +122,28 @@ export async function readArchive(
     ([path, { type, size, time }]): ArchiveFile[] =>
       type === "file" ? [{ path, bytes: size, storedAt: new Date(time * 1000) }] : [],
   );
+  const archives = await readArchives(files, (path) =>
+    pgbackrest("repo-get", `archive/${stanza}/${path}`),
+  );
+  return { repository: repository.name, archives, backups };
+}
+
+/**
+ * The archives that the files make up, with what their history files tell.
+ *
+ * @param read returns a history file's text; its path is relative, as the files' are
+ */
+export async function readArchives(
+  files: Iterable<ArchiveFile>,
+  read: (path: string) => Promise<string>,
+): Promise<Archive[]> {
   const archives = archivesOf(files);
   await Promise.all(
     archives.map(async (archive) => {
-      await readHistories(archive, (name) =>
-        pgbackrest("repo-get", `archive/${stanza}/${archive.id}/${name}`),
-      );
+      await readHistories(archive, (name) => read(`${archive.id}/${name}`));
     }),
   );
-  return { repository: repository.name, archives, backups };
+  return archives;
 }
 
 interface ArchiveInProgress extends Archive {

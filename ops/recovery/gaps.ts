@@ -8,6 +8,7 @@ import {
   segmentName,
   segmentNumberOf,
   type Fork,
+  type Segment,
 } from "./wal.ts";
 
 /** WAL that a restore would need and that the repository does not hold. */
@@ -69,15 +70,8 @@ export function auditArchive(
         ? parseSegment(window.archivedTo, segmentBytes)
         : undefined;
     const ends = endsOf(archive, archivedTo);
-    const ownRanges = own.flatMap((backup) => {
-      const range = rangeOf(backup, segmentBytes);
-      return range === undefined ? [] : [{ ...range, label: backup.label }];
-    });
-    const needed = merge([
-      ...ownRanges,
-      ...windowRanges(archive, own, window.from, ends, segmentBytes),
-    ]);
-    const gaps = needed
+    const ownRanges = rangesOf(own, segmentBytes);
+    const gaps = neededRanges(archive, own, window.from, ends, segmentBytes)
       .flatMap((range) => holesIn(archive, range))
       .map(({ timeline, first, last, kind }): Gap => ({
         ...place,
@@ -94,6 +88,21 @@ export function auditArchive(
       }));
     return [...missingHistories(archive, own, ends).map((gap) => ({ ...place, ...gap })), ...gaps];
   });
+}
+
+/** Every segment, held or not, that the window and the backups need. */
+export function* neededSegments(
+  archive: Archive,
+  backups: readonly Backup[],
+  windowStart: Date,
+  segmentBytes = defaultSegmentBytes,
+): Generator<Segment> {
+  const ends = endsOf(archive, undefined);
+  for (const range of neededRanges(archive, backups, windowStart, ends, segmentBytes)) {
+    for (let number = range.first; number <= range.last; number += 1) {
+      yield { timeline: range.timeline, number };
+    }
+  }
 }
 
 /**
@@ -122,6 +131,27 @@ function endsOf(
     ends.set(timeline, Math.max(number, ends.get(timeline) ?? -1));
   }
   return ends;
+}
+
+function neededRanges(
+  archive: Archive,
+  backups: readonly Backup[],
+  from: Date,
+  ends: ReadonlyMap<number, number>,
+  segmentBytes: number,
+): Range[] {
+  return merge([
+    ...rangesOf(backups, segmentBytes),
+    ...windowRanges(archive, backups, from, ends, segmentBytes),
+  ]);
+}
+
+/** Each backup's own range: without all of it, the backup is none. */
+function rangesOf(backups: readonly Backup[], segmentBytes: number): (Range & { label: string })[] {
+  return backups.flatMap((backup) => {
+    const range = rangeOf(backup, segmentBytes);
+    return range === undefined ? [] : [{ ...range, label: backup.label }];
+  });
 }
 
 /** What a recovery to the end of each timeline that lived in the window reads. */

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { gapDocument } from "../recovery/gap-document.ts";
 
 const door = z.strictObject({
   host: z.string(),
@@ -41,16 +42,21 @@ export const statusDocument = z.strictObject({
     running: z.boolean().nullable(),
     recoverable_from: time.nullable(),
     recoverable_to: time.nullable(),
-    gaps: z.array(z.strictObject({ from: z.string(), to: z.string() })).nullable(),
+    /** Of the near repository; `ctm backup audit` looks at every one. */
+    gaps: z.array(gapDocument).nullable(),
     repositories: z
       .array(
         z.strictObject({
           name: z.string(),
           number: z.int(),
+          kind: z.enum(["posix", "s3"]),
           path: z.string(),
           status: z.string().nullable(),
           backups: z.int().nullable(),
           newest_wal: z.string().nullable(),
+          /** What a copy lacks of the near one, and for how long; 0 for the near one itself. */
+          behind_bytes: z.int().nullable(),
+          behind_ms: z.int().nullable(),
         }),
       )
       .nullable(),

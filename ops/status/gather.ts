@@ -9,6 +9,13 @@ import { readArchiver, readDoor, type ArchiverFacts, type DoorFacts } from "../f
 import { readTunnel, type TunnelFacts } from "../facts/tunnel.ts";
 import { readServices, type ServiceFacts } from "../facts/services.ts";
 import { isBehind } from "../facts/window.ts";
+import {
+  farRepositories,
+  nearRepositories,
+  readArchive,
+  type ArchiveListing,
+} from "../recovery/archive.ts";
+import { readCopierState, type CopierState } from "../recovery/copier/state.ts";
 import { within } from "../facts/within.ts";
 import type { Stack } from "../open-stack.ts";
 
@@ -26,6 +33,10 @@ export interface Probes {
   ro: Probe<DoorFacts>;
   archiver: Probe<ArchiverFacts>;
   repository: Probe<RepositoryFacts>;
+  /** The near repository's files. */
+  archive: Probe<ArchiveListing>;
+  /** What the copier of the far repository says; null facts in a stack without one. */
+  far: Probe<CopierState | undefined>;
   api: Probe<ApiFacts>;
   tunnel: Probe<TunnelFacts>;
   schema: Probe<{ version: string | null; pending: number }>;
@@ -41,6 +52,8 @@ export async function gather(
 ): Promise<Probes> {
   const { descriptor } = stack;
   const connection = (role: LoginRole, door: "rw" | "ro") => stackConnection(stack, role, door);
+  const archive = probe(readNearArchive(stack, context));
+  const far = probe(readFar(stack));
   const [services, cluster, rw, ro, archiver, firstRepository, api, tunnel, schema] =
     await Promise.all([
       probe(readServices(descriptor)),
@@ -61,7 +74,19 @@ export async function gather(
   const repository = isBehind(archiver.facts, firstRepository.facts)
     ? await probe(readRepository(descriptor, context, probeMs))
     : firstRepository;
-  return { services, cluster, rw, ro, archiver, repository, api, tunnel, schema };
+  return {
+    services,
+    cluster,
+    rw,
+    ro,
+    archiver,
+    repository,
+    archive: await archive,
+    far: await far,
+    api,
+    tunnel,
+    schema,
+  };
 }
 
 async function probe<T>(work: Promise<T>): Promise<Probe<T>> {
@@ -72,6 +97,23 @@ async function probe<T>(work: Promise<T>): Promise<Probe<T>> {
     if (!(error instanceof CtmError)) return { facts: null, failure: messageOf(error) };
     return { facts: null, failure: error.code === "no-permission" ? null : error.message };
   }
+}
+
+async function readNearArchive(
+  { descriptor }: Stack,
+  context: Pick<Context, "env" | "signal">,
+): Promise<ArchiveListing> {
+  const [near] = nearRepositories(descriptor);
+  if (near === undefined) throw new Error("the descriptor names no near repository");
+  return await readArchive(descriptor, context, near);
+}
+
+async function readFar({ descriptor }: Stack): Promise<CopierState | undefined> {
+  const [far] = farRepositories(descriptor);
+  if (far === undefined) return undefined;
+  const state = await readCopierState(far.state);
+  if (state === undefined) throw new Error("the copier has not written anything yet");
+  return state;
 }
 
 async function readSchema(

@@ -1,9 +1,9 @@
 import { defineCommand } from "../command.ts";
-import { recoverableWindow } from "../facts/window.ts";
+import { recoverableWindow, windowStart } from "../facts/window.ts";
 import { openStack, type Stack } from "../open-stack.ts";
 import { statusDocument, type StatusDocument } from "./document.ts";
 import { gather, type Probes } from "./gather.ts";
-import { judge } from "./judge.ts";
+import { gapsOf, judge, lagOf } from "./judge.ts";
 import { render } from "./render.ts";
 
 export const command = defineCommand({
@@ -33,7 +33,7 @@ export function describe({ descriptor }: Stack, probes: Probes, now: Date): Stat
   const memberAt = (facts: Probes["rw"]["facts"]): string | null =>
     postgres.members.find(({ host, port }) => host === facts?.address && port === facts.port)
       ?.name ?? null;
-  const window = recoverableWindow(archiver.facts, repository.facts);
+  const window = recoverableWindow(archiver.facts, repository.facts, windowStart(descriptor, now));
   return {
     stack,
     healthy: problems.length === 0,
@@ -73,19 +73,23 @@ export function describe({ descriptor }: Stack, probes: Probes, now: Date): Stat
       running: repository.facts?.running ?? null,
       recoverable_from: iso(window.from),
       recoverable_to: iso(window.to),
-      gaps: null,
+      gaps: gapsOf(descriptor, probes, now),
       repositories:
         repository.facts === null
           ? null
-          : backup.repositories.map(({ name, number, path }) => {
+          : backup.repositories.map(({ name, number, kind, path }) => {
+              if (kind === "s3") return { name, number, kind, path, ...farCopy(probes, now) };
               const facts = repository.facts?.repositories.find((each) => each.number === number);
               return {
                 name,
                 number,
+                kind,
                 path,
                 status: facts?.status ?? null,
                 backups: backups.filter((each) => each.repository === number).length,
                 newest_wal: facts?.newestWal ?? null,
+                behind_bytes: 0,
+                behind_ms: 0,
               };
             }),
       archive:
@@ -114,6 +118,19 @@ export function describe({ descriptor }: Stack, probes: Probes, now: Date): Stat
       pending: probes.schema.facts?.pending ?? null,
     },
     alerts: { firing: null },
+  };
+}
+
+/** The far copy as its copier last saw it. */
+function farCopy({ far: { facts } }: Probes, now: Date) {
+  const unknown = { status: null, backups: null, newest_wal: null, behind_bytes: null };
+  if (facts === null || facts === undefined) return { ...unknown, behind_ms: null };
+  return {
+    ...unknown,
+    status: facts.error ?? "ok",
+    newest_wal: facts.newest_wal,
+    behind_bytes: facts.behind_bytes,
+    behind_ms: lagOf(facts, now),
   };
 }
 

@@ -1,6 +1,9 @@
 import { expect, test } from "vitest";
 import type { Descriptor } from "#stack";
 import { createPaint } from "../paint.ts";
+import type { RepositoryFacts } from "../facts/repository.ts";
+import type { CopierState } from "../recovery/copier/state.ts";
+import { fakeListing } from "../recovery/testing/fake-listing.ts";
 import { fakeDescriptor } from "../testing/fake-descriptor.ts";
 import type { Probes } from "./gather.ts";
 import { describe } from "./index.ts";
@@ -17,8 +20,42 @@ function dead(failure: string) {
   return { facts: null, failure };
 }
 
+/** The archive's one timeline. */
+const whole = { timeline: 3, first: 0x10, last: 0xa1, forks: [] };
+
 /** What a healthy stack of two members answers. */
 function healthy(): Probes {
+  const repository: RepositoryFacts = {
+    running: false,
+    repositories: [
+      {
+        number: 1,
+        status: "ok",
+        ok: true,
+        cipher: "aes-256-cbc",
+        oldestWal: "000000030000000000000010",
+        newestWal: "0000000300000000000000A1",
+      },
+    ],
+    backups: [
+      {
+        label: "20261124-020000F",
+        type: "full",
+        repository: 1,
+        prior: null,
+        startedAt: new Date("2026-11-24T02:00:00Z"),
+        stoppedAt: new Date("2026-11-24T02:01:00Z"),
+        databaseBytes: 1000,
+        storedBytes: 100,
+        firstWal: "000000030000000000000010",
+        lastWal: "000000030000000000000010",
+        startLsn: "0/10000028",
+        stopLsn: "0/10000100",
+        archiveId: "15-1",
+        damaged: false,
+      },
+    ],
+  };
   const either = { timeline: 3, unreachable: null };
   return {
     services: good(descriptor.services.map(({ name }) => ({ name, state: "RUNNING" }))),
@@ -43,42 +80,32 @@ function healthy(): Probes {
       waiting: 0,
       waitingSince: null,
     }),
-    repository: good({
-      running: false,
-      repositories: [
-        {
-          number: 1,
-          status: "ok",
-          ok: true,
-          cipher: "aes-256-cbc",
-          oldestWal: "000000030000000000000010",
-          newestWal: "0000000300000000000000A1",
-        },
-      ],
-      backups: [
-        {
-          label: "20261124-020000F",
-          type: "full",
-          repository: 1,
-          prior: null,
-          startedAt: new Date("2026-11-24T02:00:00Z"),
-          stoppedAt: new Date("2026-11-24T02:01:00Z"),
-          databaseBytes: 1000,
-          storedBytes: 100,
-          firstWal: "000000030000000000000010",
-          lastWal: "000000030000000000000010",
-          startLsn: "0/10000028",
-          stopLsn: "0/10000100",
-          archiveId: "15-1",
-          damaged: false,
-        },
-      ],
-    }),
+    repository: good(repository),
+    archive: good(fakeListing([whole], repository.backups)),
+    far: good(undefined),
     api: good({ version: "0.1.0", pools: [{ name: "primary", busy: 1, max: 10, waiting: 0 }] }),
     tunnel: good({ connections: 4 }),
     schema: good({ version: "002", pending: 0 }),
   };
 }
+
+/** A far copy that lacks nothing. */
+const copied: CopierState = {
+  at: "2026-11-24T11:59:55Z",
+  complete_at: "2026-11-24T11:59:55Z",
+  behind_bytes: 0,
+  behind_files: 0,
+  behind_since: null,
+  newest_wal: "0000000300000000000000A1",
+  failing_since: null,
+  error: null,
+};
+
+test("a far copy that was just missed is no problem", () => {
+  const failing = { failing_since: "2026-11-24T11:58:00Z", error: "connection refused" };
+  const probes = { ...healthy(), far: good({ ...copied, ...failing }) };
+  expect(judge(descriptor, probes, now)).toEqual([]);
+});
 
 test("a healthy stack has no problem", () => {
   expect(judge(descriptor, healthy(), now)).toEqual([]);
@@ -234,6 +261,38 @@ test.each<[string, Change, string]>([
     "tunnel-unknown: cloudflared cannot be asked: no answer within 3 s -> ctm logs cloudflared",
   ],
   [
+    "WAL is missing in the middle",
+    (probes) => {
+      const missing = new Set(["000000030000000000000020"]);
+      const backups = probes.repository.facts?.backups ?? [];
+      probes.archive = good(fakeListing([whole], backups, missing));
+    },
+    "wal-gap: repository near lacks 000000030000000000000020 to 000000030000000000000020 (1 segment, timeline 3): no recovery passes it -> ctm backup audit",
+  ],
+  [
+    "the far copy is behind",
+    (probes) => (probes.far = good({ ...copied, behind_since: "2026-11-24T11:40:00Z" })),
+    "far-behind: the far copy is 20 min behind, and the RPO is 15 min -> ctm logs copier",
+  ],
+  [
+    "the far place cannot be reached",
+    (probes) => {
+      const failing = { failing_since: "2026-11-24T11:44:00Z", error: "connection refused" };
+      probes.far = good({ ...copied, ...failing, behind_files: null, behind_bytes: null });
+    },
+    "far-behind: the far copy is 16 min behind, and the RPO is 15 min: connection refused -> ctm logs copier",
+  ],
+  [
+    "the copier says nothing any more",
+    (probes) => (probes.far = good({ ...copied, at: "2026-11-24T11:30:00Z" })),
+    "far-behind: the far copy is 30 min behind, and the RPO is 15 min -> ctm logs copier",
+  ],
+  [
+    "the copier never said anything",
+    (probes) => (probes.far = dead("the copier has not written anything yet")),
+    "far-unknown: the far copy is unknown: the copier has not written anything yet -> ctm logs copier",
+  ],
+  [
     "the ledger cannot be read",
     (probes) => (probes.schema = dead("permission denied")),
     "schema-unknown: the migrations cannot be read: permission denied -> ctm doctor",
@@ -303,7 +362,7 @@ test("a stopped stack is one problem, and what cannot be known is null", () => {
       last_full_at: "2026-11-24T02:01:00.000Z",
       recoverable_from: "2026-11-24T02:01:00.000Z",
       recoverable_to: null,
-      gaps: null,
+      gaps: [],
       archive: null,
       last_drill: null,
     },
@@ -329,7 +388,8 @@ Cloudflare  off
 services    5 of 5 run
 schema      version 002, nothing pending
 backups     newest full 2026-11-24 02:01:00Z (10 h ago), 1 in repository 1
-recoverable 2026-11-24 02:01:00Z to 2026-11-24 11:59:00Z, not audited for gaps
+recoverable 2026-11-24 02:01:00Z to 2026-11-24 11:59:00Z, no gap
+far copy    off
 archive     newest segment 0000000300000000000000A1, nothing waits
 drill       none yet
 alerts      not watched yet

@@ -1,11 +1,18 @@
 import type { Descriptor } from "#stack";
-import { isBehind } from "../facts/window.ts";
+import { isBehind, windowStart } from "../facts/window.ts";
+import { nearRepositories } from "../recovery/archive.ts";
+import type { CopierState } from "../recovery/copier/state.ts";
+import { auditArchive, type Gap } from "../recovery/gaps.ts";
+import { countText, durationText } from "../text.ts";
 import type { Problem, StatusDocument } from "./document.ts";
 import type { Probe, Probes } from "./gather.ts";
 
 /** Targets of the operations documents: a full backup a day with an hour's grace, WAL in minutes. */
 const oldestFullHours = 25;
 const oldestWaitingMinutes = 10;
+
+/** The copier writes its state in every round, once a minute at least. */
+const silentMs = 5 * 60_000;
 
 /** What is wrong, the cause before its consequences. */
 export function judge(descriptor: Descriptor, probes: Probes, now: Date): Problem[] {
@@ -26,7 +33,9 @@ export function judge(descriptor: Descriptor, probes: Probes, now: Date): Proble
     ...judgeCluster(descriptor, probes),
     ...judgeDoors(probes),
     ...judgeArchive(probes, now),
+    ...judgeGaps(descriptor, probes, now),
     ...judgeBackups(descriptor, probes, now),
+    ...judgeFar(descriptor, probes, now),
     ...judgeApi(descriptor, probes),
     ...judgeTunnel(descriptor, probes),
     // With the port closed there was nobody to ask.
@@ -187,6 +196,57 @@ function judgeArchive({ archiver, repository, rw, cluster }: Probes, now: Date):
   return problems;
 }
 
+/** Holes in the near archive; null where it cannot be listed. The newest end is judged above. */
+export function gapsOf(
+  descriptor: Descriptor,
+  { archive }: Pick<Probes, "archive">,
+  now: Date,
+): Gap[] | null {
+  if (archive.facts === null) return null;
+  const window = { from: windowStart(descriptor, now), archivedTo: null };
+  return auditArchive(archive.facts, archive.facts.backups, window);
+}
+
+function judgeGaps(descriptor: Descriptor, probes: Probes, now: Date): Problem[] {
+  const gaps = gapsOf(descriptor, probes, now) ?? [];
+  return gaps.map(({ repository, timeline, from, to, segments }) =>
+    problem(
+      "wal-gap",
+      `repository ${repository} lacks ${from} to ${to} (${countText(segments, "segment")}, timeline ${timeline}): no recovery passes it`,
+      "ctm backup audit",
+    ),
+  );
+}
+
+/** How long the far copy lacks what the near one holds, in milliseconds; null when unknown. */
+export function lagOf(state: CopierState, now: Date): number | null {
+  const age = (iso: string): number => Math.max(0, now.getTime() - Date.parse(iso));
+  if (state.behind_since !== null) return age(state.behind_since);
+  // A copier that says nothing any more does not see what is new.
+  if (age(state.at) > silentMs) return age(state.at);
+  return state.behind_files === 0 ? 0 : null;
+}
+
+function judgeFar(descriptor: Descriptor, { far }: Probes, now: Date): Problem[] {
+  const logs = "ctm logs copier";
+  if (far.facts === null) return failed("far-unknown", "the far copy is unknown", far, logs);
+  if (far.facts === undefined) return [];
+  const { failing_since: failingSince, error } = far.facts;
+  const { rpoMinutes } = descriptor.backup.policy;
+  const lag = lagOf(far.facts, now);
+  // What it cannot see, it has not copied either.
+  const failing = failingSince === null ? 0 : now.getTime() - Date.parse(failingSince);
+  const behind = lag ?? failing;
+  if (behind < rpoMinutes * 60_000) return [];
+  return [
+    problem(
+      "far-behind",
+      `the far copy is ${durationText(behind)} behind, and the RPO is ${rpoMinutes} min${error === null ? "" : `: ${error}`}`,
+      logs,
+    ),
+  ];
+}
+
 function judgeBackups(descriptor: Descriptor, { repository }: Probes, now: Date): Problem[] {
   if (repository.facts === null) {
     const { failure } = repository;
@@ -194,7 +254,7 @@ function judgeBackups(descriptor: Descriptor, { repository }: Probes, now: Date)
   }
   const { repositories, backups, running } = repository.facts;
   const problems: Problem[] = [];
-  for (const { number } of descriptor.backup.repositories) {
+  for (const { number } of nearRepositories(descriptor)) {
     const found = repositories.find((each) => each.number === number);
     const full = backups.findLast((each) => each.repository === number && each.type === "full");
     if (found === undefined) {

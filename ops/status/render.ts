@@ -72,6 +72,7 @@ function parts(status: StatusDocument, paint: Paint): [string, string][] {
     ],
     ["backups", backups(status, paint)],
     ["recoverable", window(status, paint)],
+    ["far copy", farCopy(status, paint)],
     [
       "archive",
       backup.archive === null
@@ -95,10 +96,15 @@ function parts(status: StatusDocument, paint: Paint): [string, string][] {
   ];
 }
 
-/** The newest segment that is in every repository. */
+/** The newest segment that is in every near repository. */
 function newestHeld({ repositories }: StatusDocument["backup"]): string {
   if (repositories === null) return "unknown";
-  return repositories.map(({ newest_wal }) => newest_wal ?? "none").toSorted()[0] ?? "none";
+  return (
+    repositories
+      .filter(({ kind }) => kind === "posix")
+      .map(({ newest_wal }) => newest_wal ?? "none")
+      .toSorted()[0] ?? "none"
+  );
 }
 
 function pools({ api }: StatusDocument, paint: Paint): string {
@@ -131,12 +137,31 @@ function services({ services: all }: StatusDocument, paint: Paint): string {
 function backups({ backup, checked_at }: StatusDocument, paint: Paint): string {
   if (backup.repositories === null) return paint.bad("unknown");
   const counts = backup.repositories
+    .filter(({ kind }) => kind === "posix")
     .map(({ number, backups: held }) => `${held ?? 0} in repository ${number}`)
     .join(", ");
   const running = backup.running === true ? ", one runs now" : "";
   if (backup.last_full_at === null) return `${paint.bad("no full one")}, ${counts}${running}`;
   const age = Date.parse(checked_at) - Date.parse(backup.last_full_at);
   return `newest full ${timeText(backup.last_full_at)} (${durationText(age)} ago), ${counts}${running}`;
+}
+
+function farCopy({ backup }: StatusDocument, paint: Paint): string {
+  const copies = (backup.repositories ?? []).filter(({ kind }) => kind === "s3");
+  if (copies.length === 0) return "off";
+  return copies
+    .map(({ path, status, newest_wal, behind_bytes, behind_ms }) => {
+      const lag =
+        behind_ms === null || behind_bytes === null
+          ? paint.bad("lag unknown")
+          : behind_ms === 0
+            ? "nothing behind"
+            : `${bytesText(behind_bytes)} and ${durationText(behind_ms)} behind`;
+      const failure =
+        status === null || status === "ok" ? "" : paint.bad(", the last attempt failed");
+      return `${path}, newest segment ${newest_wal ?? "none"}, ${lag}${failure}`;
+    })
+    .join("; ");
 }
 
 function window({ backup }: StatusDocument, paint: Paint): string {

@@ -6,7 +6,7 @@ import { exists, isRoot, readFileIfExists } from "#system";
 import type { Keep } from "#stack";
 import { bundleApi } from "../../../api/index.ts";
 import { portsFile } from "../../runtime/local/ports.ts";
-import { apiBundle } from "../types/api-bundle.ts";
+import { bundle } from "../types/bundle.ts";
 import { bootUnit } from "../types/boot-unit.ts";
 import { directory } from "../types/directory.ts";
 import { file, secretFile } from "../types/file.ts";
@@ -308,14 +308,14 @@ const hostCase = defineCase<FakeHost>({
   },
 });
 
-const apiBundleCase = defineCase<FolderScene & { sha256: string }>({
-  type: apiBundle,
+const bundleCase = defineCase<FolderScene & { sha256: string }>({
+  type: bundle,
   ...inFolder("api/main.mjs"),
   setUp: async () => ({
     ...(await inFolder("api/main.mjs").setUp()),
     sha256: (await bundleApi()).sha256,
   }),
-  inputs: ({ path, sha256 }) => ({ path, sha256 }),
+  inputs: ({ path, sha256 }) => ({ program: "api", path, sha256 }),
   drift: [
     {
       how: "the program was edited",
@@ -325,7 +325,7 @@ const apiBundleCase = defineCase<FolderScene & { sha256: string }>({
     },
     { how: "it was removed", change: ({ path }) => rm(path), shows: "gone" },
   ],
-  identity: { path: "/elsewhere/main.mjs" },
+  identity: { program: "copier", path: "/elsewhere/main.mjs" },
   instructions: {},
   silent: {},
   halfDone: [
@@ -384,6 +384,6 @@ export const hostCases: readonly RegisteredCase[] = [
   secretCase,
   portsCase,
   hostCase,
-  apiBundleCase,
+  bundleCase,
   bootUnitCase,
 ];

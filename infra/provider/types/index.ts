@@ -1,6 +1,6 @@
 // Every resource type of the `ctm` provider.
 import type { AnyResourceType } from "../resource-type.ts";
-import { apiBundle } from "./api-bundle.ts";
+import { bundle } from "./bundle.ts";
 import { authority } from "./authority.ts";
 import { bootUnit } from "./boot-unit.ts";
 import { certificate } from "./certificate.ts";
@@ -21,7 +21,7 @@ import { stanza } from "./stanza.ts";
 import { supervisor } from "./supervisor.ts";
 
 export const resourceTypes: readonly AnyResourceType[] = [
-  apiBundle,
+  bundle,
   authority,
   bootUnit,
   certificate,

@@ -37,6 +37,7 @@ const inputs = z.strictObject({
   listens: z.array(address),
   readiness: z.discriminatedUnion("kind", [
     address.extend({ kind: z.literal("tcp") }),
+    z.strictObject({ kind: z.literal("heartbeat"), path: z.string().startsWith("/") }),
     address.extend({ kind: z.literal("http"), path: z.string(), authority: z.string().nullable() }),
   ]),
   readyTimeoutSeconds: z.int().min(1),

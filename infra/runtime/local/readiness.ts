@@ -1,4 +1,5 @@
-import { readFileIfExists, waitFor } from "#system";
+import { stat } from "node:fs/promises";
+import { exists, readFileIfExists, waitFor } from "#system";
 import { request } from "node:https";
 import { request as plainRequest } from "node:http";
 import { accepts } from "./ports.ts";
@@ -6,6 +7,8 @@ import { accepts } from "./ports.ts";
 /** How to see that a service does its work, beyond being a running process. */
 export type Readiness =
   | { kind: "tcp"; host: string; port: number }
+  /** A file that the service writes anew again and again. */
+  | { kind: "heartbeat"; path: string }
   | {
       kind: "http";
       host: string;
@@ -21,11 +24,13 @@ export async function waitUntilReady(
   readiness: Readiness,
   timeoutMs: number,
 ): Promise<void> {
-  const where = `${readiness.host}:${readiness.port}`;
   switch (readiness.kind) {
+    case "heartbeat":
+      await waitForHeartbeat(name, readiness.path, timeoutMs);
+      return;
     case "tcp":
       await waitFor(
-        `${name} to accept connections on ${where}`,
+        `${name} to accept connections on ${readiness.host}:${readiness.port}`,
         timeoutMs,
         async () => ((await accepts(readiness.host, readiness.port)) ? true : undefined),
         { next: `ctm logs ${name}` },
@@ -33,7 +38,7 @@ export async function waitUntilReady(
       return;
     case "http":
       await waitFor(
-        `${name} to answer ${readiness.path} on ${where}`,
+        `${name} to answer ${readiness.path} on ${readiness.host}:${readiness.port}`,
         timeoutMs,
         async () => {
           const status = await statusOf(readiness);
@@ -43,6 +48,21 @@ export async function waitUntilReady(
         { next: `ctm logs ${name}` },
       );
   }
+}
+
+async function waitForHeartbeat(name: string, path: string, timeoutMs: number): Promise<void> {
+  // The service may just have been started: what it wrote before is no sign of life.
+  const before = await writtenAt(path);
+  await waitFor(
+    `${name} to write ${path}`,
+    timeoutMs,
+    async () => ((await writtenAt(path)) > before ? true : undefined),
+    { next: `ctm logs ${name}` },
+  );
+}
+
+async function writtenAt(path: string): Promise<number> {
+  return (await exists(path)) ? (await stat(path)).mtimeMs : 0;
 }
 
 async function statusOf(target: Extract<Readiness, { kind: "http" }>): Promise<number> {

@@ -4,29 +4,34 @@ import { dirname } from "node:path";
 import { z } from "zod";
 import { CtmError, exists, isMissing, makeDirectory, writeFileAtomic } from "#system";
 import { bundleApi } from "../../../api/index.ts";
+import { bundleCopier } from "../../../ops/recovery/index.ts";
 import { defineResourceType } from "../resource-type.ts";
 
+/** How each program of ours becomes one file. */
+const programs = { api: bundleApi, copier: bundleCopier };
+
 const inputs = z.strictObject({
+  program: z.enum(["api", "copier"]),
   /** Where the one-file program is put, outside the checkout: its user cannot enter that. */
   path: z.string().startsWith("/"),
   /** Of the bundle's bytes, lower-case hex. */
   sha256: z.string(),
 });
-export type ApiBundleInputs = z.infer<typeof inputs>;
+export type BundleInputs = z.infer<typeof inputs>;
 
-/** The API as one file that runs without the checkout. */
-export const apiBundle = defineResourceType<ApiBundleInputs, ApiBundleInputs>({
-  token: "ctm:api:Bundle",
+/** A service of ours as one file that runs without the checkout. */
+export const bundle = defineResourceType<BundleInputs, BundleInputs>({
+  token: "ctm:host:Bundle",
   inputs,
   secrets: [],
-  replacedBy: ["path"],
+  replacedBy: ["program", "path"],
   async create(wanted) {
     await install(wanted);
     return { id: wanted.path, outputs: wanted };
   },
   async read(_id, state) {
     try {
-      return { path: state.path, sha256: sha256(await readFile(state.path)) };
+      return { ...state, sha256: sha256(await readFile(state.path)) };
     } catch (error) {
       if (isMissing(error)) return undefined;
       throw error;
@@ -41,17 +46,21 @@ export const apiBundle = defineResourceType<ApiBundleInputs, ApiBundleInputs>({
   },
 });
 
-async function install(wanted: ApiBundleInputs): Promise<void> {
-  const bundle = await bundleApi();
-  if (bundle.sha256 !== wanted.sha256) {
-    throw new CtmError("api-changed", "the API's source changed while up was running", {
-      next: "npm run up",
-    });
+async function install(wanted: BundleInputs): Promise<void> {
+  const built = await programs[wanted.program]();
+  if (built.sha256 !== wanted.sha256) {
+    throw new CtmError(
+      "source-changed",
+      `the source of ${wanted.program} changed while up was running`,
+      {
+        next: "npm run up",
+      },
+    );
   }
   if (!(await exists(dirname(wanted.path)))) {
     await makeDirectory(dirname(wanted.path), { mode: 0o755 });
   }
-  await writeFileAtomic(wanted.path, bundle.code, { mode: 0o644 });
+  await writeFileAtomic(wanted.path, built.code, { mode: 0o644 });
 }
 
 function sha256(bytes: Uint8Array): string {
