@@ -79,7 +79,10 @@ class DatabaseCheck {
   }
 
   async run(): Promise<CheckReport> {
-    const starting = startCheckServer((text) => this.#options.onProgress?.(text));
+    let step = "starting a server";
+    const starting = startCheckServer((text) => {
+      step = text;
+    });
     // It is waited for below; that it fails meanwhile is no unhandled rejection.
     starting.catch(() => undefined);
     let server: string | null = null;
@@ -92,7 +95,7 @@ class DatabaseCheck {
       });
       const stale = [rolesFile()];
       if (files.length > 0) {
-        this.#options.onProgress?.("starting a server");
+        this.#options.onProgress?.(step);
         const started = await starting;
         server = `PostgreSQL ${started.version} (${started.installed ? "installed" : "from npm"})`;
         await this.#checkOnServer(started, files, stale);

@@ -1,6 +1,6 @@
 import { CtmError } from "#system";
 import { connect, disconnect } from "../runner/connect.ts";
-import { embeddedServer } from "../runner/embedded-server.ts";
+import { embeddedServer, fetchedServers } from "../runner/embedded-server.ts";
 import { findBinaries, startScratchServer, type ScratchServer } from "../runner/scratch-server.ts";
 
 /** Older servers know no views with the rights of whoever asks. */
@@ -21,7 +21,9 @@ export async function startCheckServer(
   });
   if (binaries !== undefined) {
     const server = await startScratchServer({ binaries });
-    if (await hasPgTap(server)) return { ...server, installed: true };
+    if (await hasPgTap(server)) {
+      return { ...server, installed: !(await fetchedServers()).includes(binaries) };
+    }
     await server.stop();
   }
   const fetched = await embeddedServer(String(oldestMajor), onProgress);

