@@ -251,10 +251,15 @@ describe("an attack by query", () => {
 
   test("leaves no large object, no lock and no session behind", async () => {
     await query({ sql: "SELECT lo_create(4711)" });
+    // A server that was not provisioned by us may leave locks to everybody.
+    const lock = "FUNCTION pg_advisory_lock(bigint), pg_try_advisory_lock(bigint)";
+    await api.database.sql(`GRANT EXECUTE ON ${lock} TO ctm_query`);
     await query({ sql: "SELECT pg_advisory_lock(4711)" });
     expect(await query({ sql: "SELECT pg_try_advisory_lock(4711) AS free" })).toMatchObject({
       body: { rows: [{ free: true }] },
     });
+    await api.database.sql(`REVOKE EXECUTE ON ${lock} FROM ctm_query`);
+    expect(await query({ sql: "SELECT pg_advisory_lock(4711)" })).toMatchObject({ status: 400 });
     expect(await api.database.sql("SELECT oid FROM pg_largeobject_metadata")).toEqual([]);
     await waitFor("the sessions of queries to end", 5000, async () => {
       const sessions = await api.database.sql(

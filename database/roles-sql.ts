@@ -2,6 +2,7 @@ import { fileURLToPath } from "node:url";
 import { writeFileAtomic } from "#system";
 import {
   backupFunctions,
+  closedFunctions,
   databasePrivileges,
   extensions,
   keyLookupRole,
@@ -41,6 +42,9 @@ export function rolesSql(): string {
       ),
     ]),
     section("Backup functions, under the names of the server's version.", [backupStatement()]),
+    section("Functions with which any login could disturb others (docs/decisions/0061).", [
+      closingStatement(),
+    ]),
     section(
       "Hand over what stands in the schema already, as in a database that was made by hand.",
       [handOver],
@@ -105,6 +109,24 @@ function backupStatement(): string {
     return `  IF current_setting('server_version_num')::integer ${condition} 150000 THEN\n    ${grant}\n  END IF;`;
   });
   return `DO $$\nBEGIN\n${grants.join("\n")}\nEND\n$$;`;
+}
+
+// Granted before it is taken from everybody: a database that is in use goes on.
+function closingStatement(): string {
+  return `DO $$
+DECLARE
+  routine regprocedure;
+BEGIN
+  FOR routine IN
+    SELECT oid FROM pg_proc
+    WHERE pronamespace = 'pg_catalog'::regnamespace
+      AND proname IN (${closedFunctions.map(literal).join(", ")})
+  LOOP
+    EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO ${ownerRole}', routine);
+    EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', routine);
+  END LOOP;
+END
+$$;`;
 }
 
 // Extension members stay with the extension; indexes, row types and owned sequences follow their

@@ -39,6 +39,7 @@ COMMENT ON ROLE ctm_backup IS 'starts and stops backups (the functions of backup
 
 -- Memberships.
 GRANT ctm_key_lookup TO ctm_owner;
+GRANT pg_read_all_stats TO ctm_owner;
 GRANT ctm_owner TO ctm_migrator;
 GRANT api_users TO ctm_api;
 GRANT authenticated_users TO ctm_api;
@@ -105,12 +106,29 @@ BEGIN
   END IF;
   GRANT EXECUTE ON FUNCTION pg_catalog.pg_switch_wal() TO ctm_backup;
   GRANT EXECUTE ON FUNCTION pg_catalog.pg_create_restore_point(text) TO ctm_backup;
+  GRANT EXECUTE ON FUNCTION pg_catalog.pg_try_advisory_lock(bigint) TO ctm_backup;
   IF current_setting('server_version_num')::integer >= 150000 THEN
     GRANT EXECUTE ON FUNCTION pg_catalog.pg_backup_start(text, boolean) TO ctm_backup;
   END IF;
   IF current_setting('server_version_num')::integer >= 150000 THEN
     GRANT EXECUTE ON FUNCTION pg_catalog.pg_backup_stop(boolean) TO ctm_backup;
   END IF;
+END
+$$;
+
+-- Functions with which any login could disturb others (docs/decisions/0061).
+DO $$
+DECLARE
+  routine regprocedure;
+BEGIN
+  FOR routine IN
+    SELECT oid FROM pg_proc
+    WHERE pronamespace = 'pg_catalog'::regnamespace
+      AND proname IN ('pg_advisory_lock', 'pg_advisory_lock_shared', 'pg_advisory_xact_lock', 'pg_advisory_xact_lock_shared', 'pg_try_advisory_lock', 'pg_try_advisory_lock_shared', 'pg_try_advisory_xact_lock', 'pg_try_advisory_xact_lock_shared', 'pg_logical_emit_message')
+  LOOP
+    EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO ctm_owner', routine);
+    EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', routine);
+  END LOOP;
 END
 $$;
 

@@ -41,8 +41,9 @@ export const roles: readonly DatabaseRole[] = [
   {
     name: "ctm_owner",
     login: false,
-    // Handing a function over needs membership in the role that receives it.
-    memberOf: ["ctm_key_lookup"],
+    // Handing a function over needs membership in the role that receives it. The other shows a
+    // migration that waits, and who looks with psql, what other sessions do, not just their numbers.
+    memberOf: ["ctm_key_lookup", "pg_read_all_stats"],
     purpose: "owns the database, its schema and every object in it",
   },
   {
@@ -177,5 +178,22 @@ export function backupFunctions(majorVersion: number): readonly string[] {
       : ["pg_start_backup(text, boolean, boolean)", "pg_stop_backup(boolean, boolean)"]),
     "pg_switch_wal()",
     "pg_create_restore_point(text)",
+    // With which pgBackRest sees to it that one backup runs at a time; else closedFunctions'.
+    "pg_try_advisory_lock(bigint)",
   ];
 }
+
+/**
+ * Functions of the server, by name, that PostgreSQL lets everybody execute and that only the owner
+ * does here: with a lock of its own any login could put off a migration or a seal of the audit log,
+ * and with a message in WAL pretend that a table was dropped (docs/decisions/0061). What releases
+ * locks stays open. Privileges belong to one database: that of the tasks.
+ */
+export const closedFunctions: readonly string[] = [
+  ...["", "try_"].flatMap((attempt) =>
+    ["", "xact_"].flatMap((span) =>
+      ["", "_shared"].map((mode) => `pg_${attempt}advisory_${span}lock${mode}`),
+    ),
+  ),
+  "pg_logical_emit_message",
+];

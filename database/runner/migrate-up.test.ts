@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { connect as connectSocket, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -62,6 +62,16 @@ async function query<Row extends object>(sql: string): Promise<Row[]> {
     await disconnect(client);
   }
 }
+
+const untilRunning = async (start: string): Promise<void> => {
+  await waitFor(`the server to run ${start}`, 10_000, async () => {
+    const { rowCount } = await admin.query(
+      "SELECT FROM pg_stat_activity WHERE datname = $1 AND state = 'active' AND starts_with(query, $2)",
+      [connection.database, start],
+    );
+    return rowCount === 1 ? true : undefined;
+  });
+};
 
 describe("migrateUp", () => {
   it("applies numbered files in order, then repeatable ones, and then finds nothing to do", async () => {
@@ -310,6 +320,53 @@ next: read the server's log for the reason, then ctm migrate up`,
   });
 });
 
+describe("as ctm_migrator, who is no superuser", () => {
+  let migrator: DatabaseConnection;
+
+  beforeEach(async () => {
+    const roles = await readFile(new URL("../roles.sql", import.meta.url), "utf8");
+    await query(
+      `RESET ROLE; ${roles}; ALTER ROLE ctm_migrator PASSWORD 'm'; ALTER ROLE ctm_api PASSWORD 'a'`,
+    );
+    migrator = { ...connection, user: "ctm_migrator", password: "m" };
+  });
+  const upAsMigrator = async (options: MigrateUpOptions = {}): Promise<MigrateUpResult> =>
+    migrateUp(migrator, { folder, lockTimeoutMs: 100, deadlineMs: 20_000, ...options });
+
+  it("names who holds its lock, and what that session does", async () => {
+    await migration("001_a.sql", "CREATE TABLE a (); GRANT SELECT ON a TO ctm_api;");
+    await upAsMigrator();
+    await migration("002_b.sql", "ALTER TABLE a ADD id int;");
+    const { role: _role, ...login } = connection;
+    const holder = await connect({ ...login, user: "ctm_api", password: "a" }, "report");
+    await holder.query("BEGIN");
+    await holder.query("SELECT * FROM a");
+    const error = await refused(upAsMigrator({ deadlineMs: 1_000 }));
+    await disconnect(holder);
+    expect(error.message).toMatch(
+      /it needs AccessExclusiveLock on a, held by pid \d+ \(report, user ctm_api, idle in transaction, in its transaction for [\d.]+ s, last query [\d.]+ s ago: SELECT \* FROM a\)/,
+    );
+  });
+
+  it("says since when another run is connected", async () => {
+    const other = await connect(migrator, "ctm migrate");
+    await other.query("SELECT pg_advisory_lock(6517869, 1)");
+    const error = await refused(upAsMigrator({ deadlineMs: 300 }));
+    await disconnect(other);
+    expect(error.message).toMatch(/\(pid \d+, user ctm_migrator, connected since 2\S+Z\)/);
+  });
+
+  it("cancels its own statement when it is interrupted", async () => {
+    await migration("001_a.sql", "CREATE TABLE a ();\nSELECT pg_sleep(60);");
+    const controller = new AbortController();
+    const running = refused(upAsMigrator({ signal: controller.signal }));
+    await untilRunning("SELECT pg_sleep");
+    controller.abort();
+    expect((await running).code).toBe("interrupted");
+    expect(await query("SELECT to_regclass('a') AS a")).toEqual([{ a: null }]);
+  });
+});
+
 describe("a connection lost at COMMIT", () => {
   /**
    * Stands between client and server: passes a COMMIT on, and drops the client before the answer.
@@ -412,16 +469,6 @@ describe("an ended run", () => {
       },
     });
   };
-  const untilRunning = async (start: string): Promise<void> => {
-    await waitFor(`the server to run ${start}`, 10_000, async () => {
-      const { rowCount } = await admin.query(
-        "SELECT FROM pg_stat_activity WHERE datname = $1 AND state = 'active' AND starts_with(query, $2)",
-        [connection.database, start],
-      );
-      return rowCount === 1 ? true : undefined;
-    });
-  };
-
   it("killed in the middle of a file, leaves nothing, and the next one finishes", async () => {
     // Before 14 a server does not notice that its client is gone until the statement ends.
     const seconds = server.version < 14 ? 4 : 60;

@@ -97,11 +97,12 @@ export async function startScratchServer(
     ["-D", data, ...Object.entries(settings).map(([name, value]) => `--${name}=${value}`)],
     { cwd: "/", stdio: ["ignore", log.fd, log.fd], detached: true, ...identity },
   );
-  await log.close();
+  // Before anything is awaited: a server that refuses its settings ends within milliseconds.
   const ended = new Promise<void>((resolve) => {
     child.on("exit", () => resolve());
     child.on("error", () => resolve());
   });
+  await log.close();
   const watchdog = startWatchdog(folder);
   const stop = async (): Promise<void> => {
     // SIGINT is a fast shutdown: sessions are ended, files are closed.

@@ -1,6 +1,6 @@
 -- What somebody would try who has a login, or an injection into one, and what comes of it.
 BEGIN;
-SELECT plan(107);
+SELECT plan(109);
 
 CREATE TEMPORARY TABLE victim AS SELECT * FROM generate_api_key('victim', 'bob', '["admin"]');
 GRANT SELECT ON victim TO PUBLIC;
@@ -127,6 +127,23 @@ SELECT is(pg_temp.attempt(login, $$CREATE FUNCTION public.leak(text) RETURNS boo
           login || ' creates no function for the planner to call early') FROM logins;
 SELECT is(pg_temp.attempt(login, 'TRUNCATE tasks CASCADE'), '42501', login || ' empties nothing') FROM logins;
 SELECT is(pg_temp.attempt(login, 'DELETE FROM tasks'), '42501', login || ' deletes no task') FROM logins;
+
+-- Locks and messages of one's own, by which others would be put off or misled
+CREATE TEMPORARY TABLE closed AS
+SELECT oid::regprocedure::text AS routine,
+       format('SELECT 1 FROM (SELECT %s(%s)) call', proname,
+              (SELECT string_agg(format('%L::%s', CASE type WHEN 'boolean'::regtype THEN 'false' WHEN 'text'::regtype THEN 'ctm'
+                                                            WHEN 'bytea'::regtype THEN 'ctm' ELSE '1' END, type::regtype), ', ' ORDER BY place)
+               FROM unnest(proargtypes) WITH ORDINALITY argument (type, place))) AS statement
+FROM pg_proc
+WHERE pronamespace = 'pg_catalog'::regnamespace
+  AND (proname ~ '^pg_(try_)?advisory_(xact_)?lock(_shared)?$' OR proname = 'pg_logical_emit_message');
+GRANT SELECT ON closed TO PUBLIC;
+SELECT is(count(*)::integer, 18, 'these are sixteen kinds of locks and two of messages') FROM closed;
+SELECT is_empty(
+    $$SELECT login, routine, pg_temp.attempt(login, statement) FROM logins, closed
+      WHERE pg_temp.attempt(login, statement) IS DISTINCT FROM '42501'$$,
+    'no login takes a lock of its own, nor writes a message into WAL');
 
 -- EXPLAIN
 CREATE FUNCTION pg_temp.plan_of(statement text) RETURNS text LANGUAGE plpgsql AS $$

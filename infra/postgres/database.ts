@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { migrationFiles } from "#database";
 import {
   backupFunctions,
+  closedFunctions,
   databaseName,
   databasePrivileges,
   extensions,
@@ -13,6 +14,7 @@ import {
   type DatabaseRole,
 } from "../../database/roles.ts";
 import {
+  ClosedFunctions,
   DropMarkers,
   FunctionGrants,
   Login,
@@ -154,15 +156,9 @@ export class PostgresDatabase extends pulumi.ComponentResource {
       { ...child, dependsOn: settled },
     );
     this.backupReady = [backup, rewind];
-    // The owner's TRUNCATE triggers leave such marks too (database/repeatable/30_audit_triggers.sql).
-    const emptied = new FunctionGrants(
-      "marking-functions",
-      {
-        role: ownerRole,
-        functions: ["pg_logical_emit_message(boolean, text, text)"],
-        databases: [databaseName],
-        provisioning,
-      },
+    const closed = new ClosedFunctions(
+      "closed-functions",
+      { database: databaseName, functions: [...closedFunctions], role: ownerRole, provisioning },
       { ...child, dependsOn: database },
     );
     const dropped = new DropMarkers(
@@ -185,7 +181,7 @@ export class PostgresDatabase extends pulumi.ComponentResource {
       // The migrator logs in with a password that a login may have to repair first.
       {
         ...child,
-        dependsOn: [...settled, ...madeExtensions, ...grants, ...this.logins, emptied, dropped],
+        dependsOn: [...settled, ...madeExtensions, ...grants, ...this.logins, closed, dropped],
       },
     );
     this.registerOutputs({});

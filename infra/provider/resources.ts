@@ -3,6 +3,7 @@ import type { BundleInputs } from "./types/bundle.ts";
 import type { AuthorityInputs } from "./types/authority.ts";
 import type { BootUnitInputs } from "./types/boot-unit.ts";
 import type { CertificateInputs } from "./types/certificate.ts";
+import type { ClosedFunctionsInputs } from "./types/closed-functions.ts";
 import type { ClusterInputs } from "./types/cluster.ts";
 import type { ClusterSettingsInputs } from "./types/cluster-settings.ts";
 import type { DirectoryInputs } from "./types/directory.ts";
@@ -141,6 +142,12 @@ export class RoleSettings extends CtmResource<RoleSettingsInputs> {
 export class FunctionGrants extends CtmResource<FunctionGrantsInputs> {
   constructor(name: string, inputs: Arguments<FunctionGrantsInputs>, options: Options = {}) {
     super("ctm:postgres:FunctionGrants", name, inputs, [], options);
+  }
+}
+
+export class ClosedFunctions extends CtmResource<ClosedFunctionsInputs> {
+  constructor(name: string, inputs: Arguments<ClosedFunctionsInputs>, options: Options = {}) {
+    super("ctm:postgres:ClosedFunctions", name, inputs, [], options);
   }
 }
 

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { expect } from "vitest";
 import { migrationFiles } from "#database";
 import { startTlsServer, type TlsServer } from "../../postgres/testing/tls-server.ts";
+import { closedFunctions } from "../types/closed-functions.ts";
 import { dropMarkers } from "../types/drop-markers.ts";
 import { functionGrants } from "../types/function-grants.ts";
 import { login } from "../types/login.ts";
@@ -198,6 +199,55 @@ const functionGrantsCase = defineCase<TlsServer>({
   },
 });
 
+const mayEmit = (role: string): string =>
+  `(SELECT bool_or(has_function_privilege('${role}', oid, 'EXECUTE')) FROM pg_proc
+    WHERE proname = 'pg_logical_emit_message')`;
+
+const closedFunctionsCase = defineCase<TlsServer>({
+  type: closedFunctions,
+  setUp: setUp("CREATE DATABASE guarded", "CREATE ROLE keeping", "CREATE ROLE locked_out"),
+  inputs: (server) => ({
+    database: "guarded",
+    functions: ["pg_advisory_lock", "pg_logical_emit_message"],
+    role: "keeping",
+    provisioning: server.provisioning,
+  }),
+  drift: [
+    {
+      how: "one form was opened to everybody",
+      change: sql(
+        "GRANT EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, bytea) TO PUBLIC",
+        "guarded",
+      ),
+      shows: ["functions[1]"],
+      repaired: async (server) => {
+        expect(await valueOf(server, mayEmit("locked_out"), "guarded")).toBe(false);
+        expect(await valueOf(server, mayEmit("keeping"), "guarded")).toBe(true);
+      },
+    },
+    {
+      how: "it was taken from the one role",
+      change: sql(
+        "REVOKE EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text) FROM keeping",
+        "guarded",
+      ),
+      shows: ["functions[1]"],
+    },
+  ],
+  identity: { database: "another", role: "another" },
+  instructions: {},
+  silent: { provisioning: elsewhere },
+  halfDone: [
+    {
+      left: "a role that has it and everybody else too",
+      arrange: sql("GRANT EXECUTE ON FUNCTION pg_advisory_lock(bigint) TO keeping", "guarded"),
+    },
+  ],
+  afterDelete: async (server) => {
+    expect(await valueOf(server, mayEmit("locked_out"), "guarded")).toBe(false);
+  },
+});
+
 const dropMarkersCase = defineCase<TlsServer>({
   type: dropMarkers,
   setUp: setUp("CREATE DATABASE marked"),
@@ -334,6 +384,7 @@ export const sqlCases: readonly RegisteredCase[] = [
   loginCase,
   roleSettingsCase,
   functionGrantsCase,
+  closedFunctionsCase,
   dropMarkersCase,
   migrationsCase,
 ];

@@ -4,6 +4,7 @@ import { bundle } from "./bundle.ts";
 import { authority } from "./authority.ts";
 import { bootUnit } from "./boot-unit.ts";
 import { certificate } from "./certificate.ts";
+import { closedFunctions } from "./closed-functions.ts";
 import { clusterSettings } from "./cluster-settings.ts";
 import { cluster } from "./cluster.ts";
 import { directory } from "./directory.ts";
@@ -25,6 +26,7 @@ export const resourceTypes: readonly AnyResourceType[] = [
   authority,
   bootUnit,
   certificate,
+  closedFunctions,
   cluster,
   clusterSettings,
   directory,
