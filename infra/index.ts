@@ -7,7 +7,9 @@ import { serviceNode } from "#engine";
 import { Api } from "./api/api.ts";
 import { FarCopy } from "./backup/far-copy.ts";
 import { farRepositoryOf } from "./backup/far-repository.ts";
-import { parseConfiguration } from "./config.ts";
+import { Connector } from "./cloudflare/connector.ts";
+import { openEdge } from "./cloudflare/open-edge.ts";
+import { parseConfiguration, type Configuration } from "./config.ts";
 import { describeStack } from "./describe.ts";
 import { PostgresCluster } from "./postgres/cluster.ts";
 import { PostgresDatabase } from "./postgres/database.ts";
@@ -17,10 +19,26 @@ import { LocalRuntime, systemUsers } from "./runtime/local/local-runtime.ts";
 import { localPackages } from "./runtime/local/packages.ts";
 import { binariesOf, serverVersion } from "./runtime/local/server-version.ts";
 import { Security } from "./security.ts";
-import { portOf, stanzaName, topologyOf } from "./topology.ts";
+import { listenAddress, portNames, portOf, stanzaName, topologyOf } from "./topology.ts";
 
-async function program(): Promise<void> {
+/** A stack's outputs: what other stacks, and people who may, read of its edge. */
+interface Outputs {
+  edge?: pulumi.Output<unknown>;
+}
+
+async function program(): Promise<Outputs> {
   const configuration = parseConfiguration(pulumi.runtime.allConfig());
+  const { standalone } = configuration.cloudflare ?? {};
+  if (standalone === undefined) return await platform(configuration);
+  const edge = await openEdge(configuration, {
+    origin: pulumi.output(addressOf(standalone.apiPort)),
+    paths: stackPaths(pulumi.getStack()),
+    after: [],
+  });
+  return edge?.outputs ?? {};
+}
+
+async function platform(configuration: Configuration): Promise<Outputs> {
   const paths = stackPaths(pulumi.getStack());
   const users = systemUsers();
   const topology = topologyOf(configuration, paths, users);
@@ -87,15 +105,25 @@ async function program(): Promise<void> {
       after: [stanza],
     });
   }
-  await Api.create("api", {
+  const edge = await openEdge(configuration, {
+    origin: runtime.ports.apply((ports) => addressOf(portOf(ports, "api"))),
+    paths,
+    after: [runtime.base],
+  });
+  const api = await Api.create("api", {
     topology,
     users,
     runtime,
     security,
-    access: undefined,
+    access: edge?.access,
     node,
     after: [database.migrations, ...database.logins],
   });
+  if (edge !== undefined) {
+    const { executable, tunnelToken } = edge;
+    const connected = { topology, users, runtime, executable, token: tunnelToken };
+    new Connector("connector", { ...connected, after: [api] });
+  }
   const description = runtime.ports.apply((ports) =>
     describeStack({
       paths,
@@ -106,7 +134,14 @@ async function program(): Promise<void> {
       serverVersion: version,
       binaries,
       ports,
-      edge: null,
+      edge:
+        edge === undefined
+          ? null
+          : {
+              url: edge.url,
+              executable: edge.executable,
+              metrics: { host: listenAddress, port: portOf(ports, portNames.connector) },
+            },
     }),
   );
   new File(
@@ -120,16 +155,21 @@ async function program(): Promise<void> {
     },
     { dependsOn: runtime.base },
   );
+  return edge?.outputs ?? {};
+}
+
+function addressOf(port: number): string {
+  return `http://${listenAddress}:${port}`;
 }
 
 /** A person's mistake ends in its own words, without a stack trace. */
-async function explained(): Promise<void> {
+async function explained(): Promise<Outputs> {
   try {
-    await program();
+    return await program();
   } catch (error) {
     if (error instanceof CtmError) throw new pulumi.RunError(error.text);
     throw error;
   }
 }
 
-await explained();
+export const { edge } = await explained();

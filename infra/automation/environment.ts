@@ -3,7 +3,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { exists, makeDirectory, readFileIfExists, writeFileAtomic } from "#system";
-import { prepareEngine, type Engine } from "#engine";
+import { prepareEngine, type Engine, type PluginName } from "#engine";
 import { stackPaths, type StackPaths } from "#stack";
 
 /** The checkout whose program runs. */
@@ -32,9 +32,12 @@ export async function openWorkspace(
   env: NodeJS.ProcessEnv = process.env,
 ): Promise<Workspace> {
   const paths = stackPaths(stack, env);
-  const engine = await prepareEngine({ plugins: ["postgresql"], report, env });
   const backend = env["PULUMI_BACKEND_URL"] ?? "";
   const fileBackend = backend === "" ? join(paths.pulumi, "backend") : undefined;
+  const plugins: PluginName[] = (await namesCloudflare(paths, fileBackend))
+    ? ["postgresql", "cloudflare"]
+    : ["postgresql"];
+  const engine = await prepareEngine({ plugins, report, env });
   if (fileBackend !== undefined) await makeDirectory(fileBackend, { mode: 0o700 });
   const hasPassphrase =
     env["PULUMI_CONFIG_PASSPHRASE"] !== undefined ||
@@ -55,6 +58,22 @@ export async function openWorkspace(
       PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION: "true",
     },
   };
+}
+
+/**
+ * Whether the stack has an edge, or something of one that has to be taken away: Cloudflare's plugin
+ * is 30 MB that others do not need.
+ */
+async function namesCloudflare(
+  paths: StackPaths,
+  fileBackend: string | undefined,
+): Promise<boolean> {
+  const configurations = [configurationFile(paths.stack), keptConfiguration(paths)];
+  const texts = await Promise.all(configurations.map(readFileIfExists));
+  if (texts.some((text) => /^ *ctm:cloudflare:/m.test(text ?? ""))) return true;
+  if (fileBackend === undefined) return false;
+  const state = join(fileBackend, ".pulumi/stacks/ctm", `${paths.stack}.json`);
+  return (await readFileIfExists(state))?.includes("pulumi:providers:cloudflare") === true;
 }
 
 /** The generated passphrase of the file backend; made once, readable by its user only. */

@@ -1,5 +1,7 @@
 import { z } from "zod";
 import { messageOf } from "#system";
+import type { CloudflareClient } from "../cloudflare/cloudflare-client.ts";
+import { findExisting } from "../cloudflare/find-existing.ts";
 import { asSuperuser, type Provisioning } from "../postgres/connection.ts";
 import type { Workspace } from "./environment.ts";
 import { pulumi } from "./pulumi.ts";
@@ -30,15 +32,21 @@ export interface Recovery {
   adopted: string[];
 }
 
+/** Where to look for what a killed run made; undefined: nothing of a stack is there. */
+export interface Places {
+  provisioning: Provisioning | undefined;
+  cloudflare: CloudflareClient | undefined;
+}
+
 /**
  * Clears what killed runs left pending. A `ctm` resource finishes its own half-made work, and
  * updates and deletions are read anew by the refresh; but the PostgreSQL provider cannot take over
- * a role, database or extension that exists, so such a one is looked up by its name and put into
- * the state.
+ * a role, database or extension that exists, and Cloudflare's would make a second one, so such a
+ * one is looked up by its name and put into the state.
  */
 export async function recoverPendingOperations(
   workspace: Workspace,
-  provisioning: Provisioning | undefined,
+  places: Places,
   report: (line: string) => void,
 ): Promise<Recovery> {
   const text = await pulumi(workspace, ["stack", "export"]);
@@ -53,7 +61,7 @@ export async function recoverPendingOperations(
   const adopted: Resource[] = [];
   for (const { resource, type } of operations) {
     if (type !== "creating" || known.has(resource.urn)) continue;
-    const id = await existingId(resource, provisioning);
+    const id = await existingId(resource, places);
     if (id !== undefined) adopted.push({ ...resource, id, outputs: { ...resource.inputs, id } });
   }
   const mended = {
@@ -71,11 +79,15 @@ export async function recoverPendingOperations(
   };
 }
 
-/** The id under which the PostgreSQL provider knows a resource that really exists. */
+/** The id under which its provider knows a resource that really exists. */
 async function existingId(
   resource: Resource,
-  provisioning: Provisioning | undefined,
+  { provisioning, cloudflare }: Places,
 ): Promise<string | undefined> {
+  if (resource.type.startsWith("cloudflare:")) {
+    const { type, inputs = {} } = resource;
+    return cloudflare && (await findExisting({ type, inputs }, cloudflare));
+  }
   const name = resource.inputs?.["name"];
   if (provisioning === undefined || typeof name !== "string") return undefined;
   switch (resource.type) {

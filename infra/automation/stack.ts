@@ -81,8 +81,8 @@ function megabytes(bytes: number): number {
   return Math.floor(bytes / 1024 ** 2);
 }
 
-/** Makes the stack in the backend unless it is there, and checks its configuration. */
-export async function selectStack(workspace: Workspace): Promise<void> {
+/** Makes the stack in the backend unless it is there; returns its configuration, checked. */
+export async function selectStack(workspace: Workspace): Promise<Configuration> {
   const selected = await runPulumi(workspace, ["stack", "select", workspace.stack], {
     acceptFailure: true,
   });
@@ -96,19 +96,29 @@ export async function selectStack(workspace: Workspace): Promise<void> {
     // A killed run must not lose the salt: without it the state cannot be read again.
     await keepConfiguration(workspace.paths);
   }
-  await checkConfiguration(workspace);
+  return await checkedConfiguration(workspace);
 }
 
 /** The configuration is read once by itself: its errors then need no engine around them. */
-async function checkConfiguration(workspace: Workspace): Promise<void> {
+async function checkedConfiguration(workspace: Workspace): Promise<Configuration> {
   const text = await pulumi(workspace, ["config", "--json", "--show-secrets"]);
   const values = z
-    .record(z.string(), z.looseObject({ value: z.string().optional() }))
+    .record(
+      z.string(),
+      z.looseObject({ value: z.string().optional(), secret: z.boolean().optional() }),
+    )
     .parse(JSON.parse(text));
   const configuration = parseConfiguration(
     Object.fromEntries(Object.entries(values).map(([key, { value }]) => [key, value ?? ""])),
   );
+  if (values["ctm:cloudflareToken"]?.secret === false) {
+    throw new CtmError("bad-configuration", "ctm:cloudflareToken stands in clear", {
+      next: "make a new token, then pulumi config set --secret ctm:cloudflareToken",
+      exitCode: 2,
+    });
+  }
   await checkDemandedPorts(configuration, workspace.paths);
+  return configuration;
 }
 
 /** A port that cannot be had is told before anything is made. */

@@ -6,4 +6,11 @@ import { resourceTypes } from "./types/index.ts";
 const engineAddress = process.argv.slice(2).find((argument) => /^[^-].*:\d+$/.test(argument));
 // The engine holds our standard input: when it is killed, nothing of us must live on.
 process.stdin.on("end", () => process.exit()).resume();
-console.log(String(await serve(resourceTypes, providerVersion, engineAddress)));
+const served = {
+  name: "ctm",
+  version: providerVersion,
+  types: resourceTypes,
+  // Two of them would fight for one port, file or name.
+  deleteBeforeReplace: true,
+};
+console.log(String(await serve(served, engineAddress)));

@@ -23,10 +23,22 @@ import { secretNames, unwrap, wrapSecrets } from "./secrets.ts";
  * that depends on it as unknown. See docs/decisions/0002-provider-protocol.md.
  */
 
-/** Serves the resource types to the engine at `engineAddress`; returns the port it listens on. */
+/** What a provider offers to the engine. */
+export interface ServedPackage {
+  name: string;
+  version: string;
+  types: readonly AnyResourceType[];
+  /** Whether a resource is deleted before its replacement is made, where the program says nothing. */
+  deleteBeforeReplace: boolean;
+  /** Takes the provider's own inputs, before any resource is looked at. */
+  configure?: (inputs: Properties) => void;
+  /** Data sources by token. */
+  functions?: Readonly<Record<string, (inputs: Properties) => Promise<Properties>>>;
+}
+
+/** Serves a package to the engine at `engineAddress`; returns the port it listens on. */
 export async function serve(
-  types: readonly AnyResourceType[],
-  version: string,
+  { name, version, types, deleteBeforeReplace, configure, functions = {} }: ServedPackage,
   engineAddress: string | undefined,
 ): Promise<number> {
   const byToken = new Map(types.map((type) => [type.token, type]));
@@ -34,7 +46,7 @@ export async function serve(
   const typeOf = (urn: string): AnyResourceType => {
     const token = tokenOf(urn);
     const type = byToken.get(token);
-    if (type === undefined) throw new Error(`the ctm provider has no resource type ${token}`);
+    if (type === undefined) throw new Error(`the ${name} provider has no resource type ${token}`);
     return type;
   };
   const contextOf = (urn: string): Context => ({ report: (line) => log(urn, line) });
@@ -54,9 +66,12 @@ export async function serve(
     };
 
   const unimplemented: grpc.handleUnaryCall<unknown, unknown> = (_call, callback) =>
-    callback({ code: grpc.status.UNIMPLEMENTED, details: "not part of the ctm provider" }, null);
+    callback(
+      { code: grpc.status.UNIMPLEMENTED, details: `not part of the ${name} provider` },
+      null,
+    );
   const implementation: grpc.UntypedServiceImplementation = Object.fromEntries(
-    Object.keys(providerGrpc.ResourceProviderService).map((name) => [name, unimplemented]),
+    Object.keys(providerGrpc.ResourceProviderService).map((method) => [method, unimplemented]),
   );
 
   Object.assign(implementation, {
@@ -69,7 +84,7 @@ export async function serve(
     cancel: unary(() => new emptyMessage.Empty()),
     getSchema: unary(() => {
       const response = new protocol.GetSchemaResponse();
-      response.setSchema(JSON.stringify({ name: "ctm", version }));
+      response.setSchema(JSON.stringify({ name, version }));
       return response;
     }),
     checkConfig: unary((request: InstanceType<typeof protocol.CheckRequest>) => {
@@ -82,12 +97,22 @@ export async function serve(
       response.setChanges(protocol.DiffResponse.DiffChanges.DIFF_NONE);
       return response;
     }),
-    configure: unary(() => {
+    configure: unary((request: InstanceType<typeof protocol.ConfigureRequest>) => {
+      configure?.(plain(request.getArgs()));
       const response = new protocol.ConfigureResponse();
       response.setAcceptsecrets(true);
       response.setSupportspreview(true);
       response.setAcceptresources(false);
       response.setAcceptoutputs(false);
+      return response;
+    }),
+    invoke: unary(async (request: InstanceType<typeof protocol.InvokeRequest>) => {
+      const answer = functions[request.getTok()];
+      if (answer === undefined) {
+        throw new Error(`the ${name} provider has no function ${request.getTok()}`);
+      }
+      const response = new protocol.InvokeResponse();
+      response.setReturn(struct(await answer(plain(request.getArgs())), []));
       return response;
     }),
     check: unary((request: InstanceType<typeof protocol.CheckRequest>) => {
@@ -124,7 +149,7 @@ export async function serve(
       }
       response.setHasdetaileddiff(true);
       response.setReplacesList([...replaced]);
-      response.setDeletebeforereplace(replaced.size > 0);
+      response.setDeletebeforereplace(deleteBeforeReplace && replaced.size > 0);
       response.setChanges(
         changes
           ? protocol.DiffResponse.DiffChanges.DIFF_SOME

@@ -6,7 +6,8 @@ import type { StackPaths } from "./paths.ts";
  * Every secret file below `credentials/` (0600), by its name:
  * a database role's password under the role's name, `pgpass` with all of them for libpq,
  * `patroni-rest` (user:password of Patroni's REST API), `repository-cipher` (pgBackRest's
- * passphrase), `settings-key` (key of encrypted settings).
+ * passphrase), `settings-key` (key of encrypted settings), `cloudflare-token` (of Cloudflare's API),
+ * `access-tokens` (JSON: client id and secret of every service token, by NAME-GENERATION).
  */
 export type CredentialName =
   | "ctm_migrator"
@@ -18,7 +19,9 @@ export type CredentialName =
   | "patroni-rest"
   | "repository-cipher"
   | "settings-key"
-  | "pgpass";
+  | "pgpass"
+  | "cloudflare-token"
+  | "access-tokens";
 
 export function credentialPath(paths: StackPaths, name: CredentialName): string {
   return join(paths.credentials, name);

@@ -15,6 +15,8 @@ export interface StackPaths {
   /** Pulumi's own home, file backend and passphrase. Shared by all stacks. */
   pulumi: string;
   descriptor: string;
+  /** Settings of the Cloudflare part, where the stack has one; never a secret. */
+  edge: string;
   credentials: string;
   tls: string;
 }
@@ -60,6 +62,7 @@ export function stackPaths(stack: string, env: NodeJS.ProcessEnv = process.env):
     kept: join(roots.state, "kept"),
     pulumi: join(roots.state, "pulumi"),
     descriptor: join(state, "descriptor.json"),
+    edge: join(state, "edge.json"),
     credentials: join(state, "credentials"),
     tls: join(state, "tls"),
   };

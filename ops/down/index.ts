@@ -15,6 +15,7 @@ import {
   takeTurn,
   type Workspace,
 } from "../../infra/automation/index.ts";
+import { clientOf } from "../../infra/cloudflare/find-existing.ts";
 import { defineCommand, type Context } from "../command.ts";
 import { toggle } from "../parameters.ts";
 
@@ -50,8 +51,12 @@ export const command = defineCommand({
     await context.confirm(planOf(paths, purge));
 
     const before = await keptFolders(paths);
-    await selectStack(workspace);
-    await recoverPendingOperations(workspace, undefined, report);
+    const configuration = await selectStack(workspace);
+    await recoverPendingOperations(
+      workspace,
+      { provisioning: undefined, cloudflare: clientOf(configuration, context.signal) },
+      report,
+    );
     if (await hasResources(workspace)) await destroy(workspace, context);
     report("removing what is left");
     await removeLeftovers(paths, report);

@@ -413,6 +413,7 @@ const fakeStack = {
     kept: "/kept",
     pulumi: "/pulumi",
     descriptor: "/state/descriptor.json",
+    edge: "/state/edge.json",
     credentials: "/state/credentials",
     tls: "/state/tls",
   },

@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { CtmError, messageOf } from "#system";
-import { readDescriptor, readDescriptorIfExists, stackPaths, type Descriptor } from "#stack";
+import { readDescriptorIfExists, stackPaths, type Descriptor } from "#stack";
 import { startCluster } from "#runtime";
+import type { Configuration } from "../../infra/config.ts";
 import { provisioningOf } from "../../infra/postgres/connection.ts";
 import {
   checkHome,
@@ -16,9 +17,12 @@ import {
   type Step,
   type Workspace,
 } from "../../infra/automation/index.ts";
+import { clientOf } from "../../infra/cloudflare/find-existing.ts";
 import { defineCommand, type Context } from "../command.ts";
 
 const address = z.strictObject({ host: z.string(), port: z.int(), database: z.string() });
+const database = z.strictObject({ rw: address, ro: address, settings: z.string() });
+const edge = z.strictObject({ url: z.string() });
 
 export const command = defineCommand({
   help: "Provisions the whole platform with Pulumi, or repairs it: starts what should run, looks at what really exists, and changes what differs. A second run changes nothing. Asks only where data would be lost.",
@@ -43,8 +47,11 @@ export const command = defineCommand({
     /** Operations that a killed run had left pending, and what of them was taken over. */
     recovered: z.strictObject({ pending: z.int(), adopted: z.array(z.string()) }),
     duration_ms: z.int(),
-    postgres: z.strictObject({ rw: address, ro: address, settings: z.string() }),
-    api: z.strictObject({ url: z.string(), admin_url: z.string() }),
+    /** Null for a stack that is the edge of another one, and nothing else. */
+    postgres: database.nullable(),
+    api: z.strictObject({ url: z.string(), admin_url: z.string() }).nullable(),
+    /** Null where no Cloudflare is before the API. */
+    cloudflare: edge.nullable(),
   }),
   async run(_, context) {
     const begun = Date.now();
@@ -55,13 +62,16 @@ export const command = defineCommand({
     const workspace = await openWorkspace(context.stack, told(context), context.env);
     await takeTurn(workspace, report);
     report("opening the stack's state");
-    await selectStack(workspace);
+    const configuration = await selectStack(workspace);
 
     const before = await readDescriptorIfExists(context.stack, paths);
     if (before !== undefined) await startOrRepair(workspace, before, context);
     const recovered = await recoverPendingOperations(
       workspace,
-      before === undefined ? undefined : provisioningOf(before),
+      {
+        provisioning: before && provisioningOf(before),
+        cloudflare: clientOf(configuration, context.signal),
+      },
       report,
     );
 
@@ -71,23 +81,31 @@ export const command = defineCommand({
     if (steps.length > 0) await apply(workspace, context);
     await keepConfiguration(paths);
 
-    const { postgres, api } = await readDescriptor(context.stack, paths);
-    const at = (door: { host: string; port: number }): z.infer<typeof address> => ({
-      ...door,
-      database: postgres.database,
-    });
+    const descriptor = await readDescriptorIfExists(context.stack, paths);
     return {
       stack: context.stack,
       changes: steps.length,
       changed: steps.map(({ operation, name, properties }) => ({ operation, name, properties })),
       recovered: { pending: recovered.pending.length, adopted: recovered.adopted },
       duration_ms: Date.now() - begun,
-      postgres: { rw: at(postgres.rw), ro: at(postgres.ro), settings: postgres.settings },
-      api: { url: api.url, admin_url: api.adminUrl },
+      postgres: descriptor === undefined ? null : databaseOf(descriptor),
+      api:
+        descriptor === undefined
+          ? null
+          : { url: descriptor.api.url, admin_url: descriptor.api.adminUrl },
+      cloudflare: edgeOf(configuration, descriptor),
     };
   },
-  render({ stack, changes, duration_ms: durationMs, postgres, api, recovered }, paint) {
-    const { rw, ro, settings } = postgres;
+  render(document, paint) {
+    const {
+      stack,
+      changes,
+      duration_ms: durationMs,
+      postgres,
+      api,
+      cloudflare,
+      recovered,
+    } = document;
     const done =
       changes === 0
         ? "0 changes: everything is as the program says"
@@ -101,18 +119,43 @@ export const command = defineCommand({
       paint.bold(`The stack "${stack}" is up (${done}, ${Math.round(durationMs / 1000)} s).`),
       ...recoveredLine,
       "",
-      `  database    ${rw.database} on ${rw.host}:${rw.port} (read-write) and ${ro.host}:${ro.port} (read-only)`,
-      `  settings    ${settings}`,
-      `  API         ${api.url}  (health and metrics: ${api.admin_url})`,
-      "  Cloudflare  off: no token is configured",
-      "",
-      "next:",
-      `  npx ctm status${option}`,
-      `  npx ctm key create${option} --name first --user me --permission read:tasks --permission write:tasks`,
-      `  npx ctm psql${option}`,
+      ...(postgres === null ? [] : databaseLines(postgres)),
+      ...(api === null ? [] : [`  API         ${api.url}  (health and metrics: ${api.admin_url})`]),
+      `  Cloudflare  ${cloudflare === null ? "off: no token is configured" : cloudflare.url}`,
+      ...(postgres === null
+        ? []
+        : [
+            "",
+            "next:",
+            `  npx ctm status${option}`,
+            `  npx ctm key create${option} --name first --user me --permission read:tasks --permission write:tasks`,
+            `  npx ctm psql${option}`,
+          ]),
     ].join("\n");
   },
 });
+
+function databaseOf({ postgres }: Descriptor): z.infer<typeof database> {
+  const { database: name, rw, ro, settings } = postgres;
+  return { rw: { ...rw, database: name }, ro: { ...ro, database: name }, settings };
+}
+
+function databaseLines({ rw, ro, settings }: z.infer<typeof database>): string[] {
+  return [
+    `  database    ${rw.database} on ${rw.host}:${rw.port} (read-write) and ${ro.host}:${ro.port} (read-only)`,
+    `  settings    ${settings}`,
+  ];
+}
+
+/** A stack that is the edge alone has no descriptor; one with its edge elsewhere no settings. */
+function edgeOf(
+  { cloudflare }: Configuration,
+  descriptor: Descriptor | undefined,
+): z.infer<typeof edge> | null {
+  if (cloudflare !== undefined) return { url: `https://${cloudflare.hostname}` };
+  const url = descriptor?.edge?.url;
+  return url === undefined ? null : { url };
+}
 
 /** The engine kit tells of minutes of work: plain lines, above whatever else is shown. */
 function told(context: Context): (line: string) => void {

@@ -20,4 +20,5 @@ const noOp = defineResourceType<Inputs, Inputs>({
 // As infra/provider/main.ts: the engine's address comes in, ours goes out, and we end with it.
 const engineAddress = process.argv.slice(2).find((argument) => /^[^-].*:\d+$/.test(argument));
 process.stdin.on("end", () => process.exit()).resume();
-console.log(String(await serve([noOp], "1.0.0", engineAddress)));
+const served = { name: "noop", version: "1.0.0", types: [noOp], deleteBeforeReplace: true };
+console.log(String(await serve(served, engineAddress)));

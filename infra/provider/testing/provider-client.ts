@@ -3,7 +3,7 @@ import providerGrpc from "@pulumi/pulumi/proto/provider_grpc_pb.js";
 import protocol from "@pulumi/pulumi/proto/provider_pb.js";
 import structMessage, { type Struct } from "google-protobuf/google/protobuf/struct_pb.js";
 import type { AnyResourceType, Properties } from "../resource-type.ts";
-import { serve } from "../server.ts";
+import { serve, type ServedPackage } from "../server.ts";
 
 /** What a diff says: the kind of each property path, and what makes a new resource of it. */
 export interface FoundDiff {
@@ -34,7 +34,33 @@ export class ProviderClient {
     types: readonly AnyResourceType[],
     engineAddress?: string,
   ): Promise<ProviderClient> {
-    return new ProviderClient(await serve(types, "0.0.0", engineAddress));
+    return await ProviderClient.of(
+      { name: "ctm", version: "0.0.0", types, deleteBeforeReplace: true },
+      engineAddress,
+    );
+  }
+
+  /** As `serving`, for another package than ours. */
+  static async of(served: ServedPackage, engineAddress?: string): Promise<ProviderClient> {
+    return new ProviderClient(await serve(served, engineAddress));
+  }
+
+  /** Hands over the provider's own inputs. */
+  async configure(inputs: Properties): Promise<void> {
+    const request = new protocol.ConfigureRequest();
+    request.setArgs(struct(inputs));
+    await answer((callback) => this.#client.configure(request, callback));
+  }
+
+  /** Calls a data source. */
+  async invoke(token: string, inputs: Properties): Promise<Properties> {
+    const request = new protocol.InvokeRequest();
+    request.setTok(token);
+    request.setArgs(struct(inputs));
+    const response = await answer<InstanceType<typeof protocol.InvokeResponse>>((callback) =>
+      this.#client.invoke(request, callback),
+    );
+    return plain(response.getReturn());
   }
 
   async check(token: string, inputs: Properties): Promise<{ property: string; reason: string }[]> {
