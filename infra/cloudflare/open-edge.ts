@@ -13,6 +13,8 @@ const edgeOutput = z.looseObject({
   team: z.string(),
   audience: z.string(),
   tunnelToken: z.string(),
+  /** Path of cloudflared, where it is not at its usual place. */
+  cloudflared: z.string().optional(),
 });
 
 /** What a stack's own parts need to know of its edge. */
@@ -61,7 +63,16 @@ export async function openEdge(
     access: audience.apply((tag) => accessOf(team, tag)),
     executable,
     tunnelToken,
-    outputs: { edge: pulumi.secret({ hostname, team, audience, tunnelToken, serviceTokens }) },
+    outputs: {
+      edge: pulumi.secret({
+        hostname,
+        team,
+        audience,
+        tunnelToken,
+        serviceTokens,
+        ...(settings.cloudflared === undefined ? {} : { cloudflared: settings.cloudflared }),
+      }),
+    },
   };
 }
 
@@ -75,11 +86,11 @@ async function referenced(stack: string): Promise<OpenEdge> {
       next: `set ctm:cloudflare there, with standalone in it, and run npm run up -- --stack ${stack}`,
     });
   }
-  const { hostname, team, audience, tunnelToken } = edge.data;
+  const { hostname, team, audience, tunnelToken, cloudflared } = edge.data;
   return {
     url: `https://${hostname}`,
     access: pulumi.output(accessOf(team, audience)),
-    executable: await findCloudflared(undefined),
+    executable: await findCloudflared(cloudflared),
     tunnelToken: pulumi.secret(tunnelToken),
     outputs: {},
   };

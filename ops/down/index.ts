@@ -57,7 +57,10 @@ export const command = defineCommand({
       { provisioning: undefined, cloudflare: clientOf(configuration, context.signal) },
       report,
     );
-    if (await hasResources(workspace)) await destroy(workspace, context);
+    if (await hasResources(workspace)) {
+      if (configuration.cloudflare !== undefined) await refreshEdge(workspace, report);
+      await destroy(workspace, context);
+    }
     report("removing what is left");
     await removeLeftovers(paths, report);
     await forgetStack(workspace);
@@ -85,6 +88,13 @@ function planOf(paths: StackPaths, purge: boolean): string {
       ? "  also removed (--purge): the backup repository and its keys; no restore is possible"
       : `  kept     the backup repository, its passphrase, the settings key and the CA, in ${paths.kept}`,
   ].join("\n");
+}
+
+/** Cloudflare's provider fails to delete what somebody deleted already: it has to learn of it first. */
+async function refreshEdge(workspace: Workspace, report: (line: string) => void): Promise<void> {
+  report("looking at what is left at Cloudflare");
+  const targets = ["--target", "**cloudflare:index/**"];
+  await pulumi(workspace, ["refresh", "--yes", "--skip-preview", "--suppress-outputs", ...targets]);
 }
 
 async function destroy(workspace: Workspace, context: Context): Promise<void> {

@@ -329,7 +329,8 @@ async function filesBelow(path: string): Promise<string[]> {
 }
 
 describe("down", () => {
-  it("leaves nothing that can be deleted", async () => {
+  it("leaves nothing that can be deleted, also where somebody deleted before", async () => {
+    emulator.remove("record");
     mustSucceed("ctm down", await home.ctm("down", "--stack", stack, "--yes"));
     expect(counts()).toEqual(Object.fromEntries(kinds.map((kind) => [kind, 0])));
     expect(emulator.invalid).toEqual([]);
