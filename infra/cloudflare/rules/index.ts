@@ -1,10 +1,13 @@
 /** The rules of the edge: what they are, in Cloudflare's language, and what they do to a request. */
+export { compileRules } from "./evaluate.ts";
 export {
   plans,
+  type EdgeRequest,
   type ManagedRule,
   type Plan,
   type RateLimitRule,
   type Rule,
+  type Verdict,
   type ZoneRules,
 } from "./model.ts";
 export type { RuleSettings } from "./settings.ts";
