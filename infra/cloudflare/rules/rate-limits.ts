@@ -1,37 +1,107 @@
+import { bytes, equals, and, oneOf, or, startsWith, type Condition } from "./language/build.ts";
+import { printExpression } from "./language/print.ts";
 import type { RateLimitRule } from "./model.ts";
+import { planLimits } from "./plan-limits.ts";
+import type { RuleSettings } from "./settings.ts";
+
+interface Limit {
+  name: string;
+  description: string;
+  condition: Condition;
+  requests: number;
+  periodSeconds: number;
+  mitigationSeconds: number;
+}
+
+const path = bytes("http.request.uri.path");
+
+/** What each of the document's limits is for. Of key administration the API has no endpoint yet. */
+const conditions = {
+  database: or(
+    oneOf(path, ["/api/database/query", "/api/database/metrics"]),
+    startsWith(path, "/api/database/keys"),
+  ),
+  api: startsWith(path, "/api/"),
+  burst: startsWith(path, "/"),
+};
 
 /**
- * The document's three limits, with the mitigation times of the source. Its `challenge` for the
+ * The document's three limits, with the mitigation times of the source. Its challenge for the
  * database is a block here: a program cannot solve a challenge.
- *
- * Each counts by address, and by Cloudflare's data centre, as every limit there does.
  */
-const characteristics = ["cf.colo.id", "ip.src"] as const;
+export function wantedRateLimits(settings: RuleSettings): RateLimitRule[] {
+  return limitsOf(settings).map((limit) => finished(limit, settings.hostname));
+}
 
-export const rateLimits: readonly RateLimitRule[] = [
-  {
-    ref: "ctm-limit-database",
-    description: "database: 50 requests a minute for queries, metrics and key administration",
-    expression:
-      'http.request.uri.path in {"/api/database/query" "/api/database/metrics"} or starts_with(http.request.uri.path, "/api/database/keys")',
+/**
+ * The nearest form that the plan can hold: rates over a shorter period, and limits merged from the
+ * last, each at the looser of two rates, so that what the document lets through still passes.
+ */
+export function nearestRateLimits(settings: RuleSettings): RateLimitRule[] {
+  const { rateLimitRules, longestPeriod, longestMitigation, rateLimitFields } =
+    planLimits[settings.plan];
+  const limits = limitsOf(settings).map((limit) => {
+    const periodSeconds = Math.min(limit.periodSeconds, longestPeriod);
+    return {
+      ...limit,
+      periodSeconds,
+      requests: Math.ceil((limit.requests * periodSeconds) / limit.periodSeconds),
+      mitigationSeconds: Math.min(limit.mitigationSeconds, longestMitigation),
+    };
+  });
+  while (limits.length > rateLimitRules) {
+    const [last, before] = [limits.pop(), limits.pop()];
+    if (last === undefined || before === undefined) break;
+    limits.push(merged(before, last));
+  }
+  // Without the host's name a limit is for all names of the zone.
+  const named = rateLimitFields?.has("http.host") ?? true;
+  return limits.map((limit) => finished(limit, named ? settings.hostname : undefined));
+}
+
+function merged(one: Limit, other: Limit): Limit {
+  const looser =
+    one.requests / one.periodSeconds > other.requests / other.periodSeconds ? one : other;
+  return {
+    ...looser,
+    name: `${one.name}-${other.name}`,
+    description: `${one.description}; ${other.description}`,
+    condition: or(one.condition, other.condition),
+    mitigationSeconds: Math.max(one.mitigationSeconds, other.mitigationSeconds),
+  };
+}
+
+function limitsOf({ rateLimits }: RuleSettings): Limit[] {
+  const limit = (name: keyof typeof conditions, description: string): Limit => ({
+    name,
+    description: `${name}: ${description}`,
+    condition: conditions[name],
+    ...rateLimits[name],
+  });
+  return [
+    limit("database", "queries, metrics and key administration"),
+    limit("api", "all of the API"),
+    limit("burst", "whatever it is for"),
+  ];
+}
+
+function finished(limit: Limit, hostname: string | undefined): RateLimitRule {
+  const { expression } =
+    hostname === undefined
+      ? limit.condition
+      : and(equals(bytes("http.host"), hostname), limit.condition);
+  return {
+    ref: `ctm-limit-${limit.name}`,
+    description: limit.description,
+    expression: printExpression(expression),
     action: "block",
     enabled: true,
-    rateLimit: { characteristics, period: 60, requestsPerPeriod: 50, mitigationTimeout: 600 },
-  },
-  {
-    ref: "ctm-limit-api",
-    description: "api: 100 requests a minute for all of the API",
-    expression: 'starts_with(http.request.uri.path, "/api/")',
-    action: "block",
-    enabled: true,
-    rateLimit: { characteristics, period: 60, requestsPerPeriod: 100, mitigationTimeout: 300 },
-  },
-  {
-    ref: "ctm-limit-burst",
-    description: "burst: 20 requests in ten seconds, whatever they are for",
-    expression: 'starts_with(http.request.uri.path, "/")',
-    action: "block",
-    enabled: true,
-    rateLimit: { characteristics, period: 10, requestsPerPeriod: 20, mitigationTimeout: 60 },
-  },
-];
+    rateLimit: {
+      // Cloudflare counts in each of its data centres by itself.
+      characteristics: ["cf.colo.id", "ip.src"],
+      period: limit.periodSeconds,
+      requestsPerPeriod: limit.requests,
+      mitigationTimeout: limit.mitigationSeconds,
+    },
+  };
+}

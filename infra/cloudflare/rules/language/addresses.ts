@@ -49,3 +49,17 @@ export function maskAddress({ value, bits }: NumericAddress, length: number): Nu
   const hostMask = (1n << BigInt(bits - length)) - 1n;
   return { value: value & ~hostMask, bits };
 }
+
+/** The network that an address with a length lies in: 10.1.2.3/8 is in 10.0.0.0/8. */
+export function networkOf(text: string): string {
+  const [address = "", length] = text.split("/");
+  const numeric = numericAddress(address);
+  if (numeric === undefined || length === undefined) return text;
+  const { value, bits } = maskAddress(numeric, Number(length));
+  const size = bits === 32 ? 8n : 16n;
+  const parts = Array.from({ length: bits / Number(size) }, (_, index) =>
+    Number((value >> (BigInt(bits) - size * BigInt(index + 1))) & ((1n << size) - 1n)),
+  );
+  const joined = bits === 32 ? parts.join(".") : parts.map((part) => part.toString(16)).join(":");
+  return `${joined}/${length}`;
+}

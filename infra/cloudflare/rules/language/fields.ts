@@ -266,7 +266,6 @@ type RequestName<Table extends Names> = Table[Plan][number];
 
 export type BytesField = RequestName<typeof bytesFields>;
 export type IntegerField = RequestName<typeof integerFields>;
-export type BooleanField = RequestName<typeof booleanFields>;
 export type AddressField = RequestName<typeof addressFields>;
 export type ListField = RequestName<typeof listFields>;
 export type MapField = RequestName<typeof mapFields>;
