@@ -5,7 +5,7 @@ import { Bucket } from "./bucket.ts";
 import { Firewall } from "./firewall.ts";
 import { Notifications } from "./notifications.ts";
 import { zoneRules } from "./rules/index.ts";
-import { ruleSettings, type CloudflareSettings } from "./settings.ts";
+import type { CloudflareSettings } from "./settings.ts";
 import { Tunnel } from "./tunnel.ts";
 import { ZoneSettings } from "./zone-settings.ts";
 
@@ -33,7 +33,7 @@ export class Edge extends pulumi.ComponentResource {
     options: pulumi.ComponentResourceOptions = {},
   ) {
     super("ctm:cloudflare:Edge", name, {}, options);
-    const rules = zoneRules(ruleSettings(settings));
+    const rules = zoneRules(settings);
     const provider = new Provider(
       "cloudflare",
       {

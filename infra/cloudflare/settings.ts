@@ -1,5 +1,4 @@
 import { z } from "zod";
-import type { RuleSettings } from "./rules/index.ts";
 
 const identifier = z.string().regex(/^[0-9a-f]{32}$/, "must be 32 hexadecimal digits");
 const domain = z
@@ -174,23 +173,3 @@ export type CloudflareSettings = z.infer<typeof cloudflareSchema>;
 export const cloudflareTokenSchema = z
   .string()
   .regex(/^[0-9A-Za-z_-]{40,80}$/, "is no API token of Cloudflare");
-
-/** What the rules are made of. */
-export function ruleSettings(settings: CloudflareSettings): RuleSettings {
-  const { plan, hostname, countries, blockedNetworks, maximumBodyBytes, managedRules } = settings;
-  const { lockdown, mayDegrade } = settings;
-  return {
-    plan,
-    hostname,
-    beyondPlan: mayDegrade.customRules ? "degrade" : "refuse",
-    allowedCountries: countries,
-    blockedAsns: blockedNetworks,
-    maxBodyBytes: maximumBodyBytes,
-    logAdminPaths: false,
-    managedRulesets: managedRules,
-    lockdown:
-      lockdown === undefined
-        ? null
-        : { until: new Date(lockdown.until), allowedAddresses: lockdown.allowedAddresses },
-  };
-}

@@ -3,7 +3,6 @@ export { compileRules } from "./evaluate.ts";
 export {
   plans,
   type EdgeRequest,
-  type ManagedRule,
   type Plan,
   type RateLimitRule,
   type Rule,
