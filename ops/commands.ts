@@ -91,6 +91,11 @@ export const commands: readonly Entry[] = [
     load: () => import("./backup/audit.ts"),
   },
   {
+    name: "restore",
+    summary: "go back to a moment, in place; with a plan, and an undo",
+    load: () => import("./restore/index.ts"),
+  },
+  {
     name: "key create",
     summary: "make an API key",
     load: () => import("./key/create.ts"),

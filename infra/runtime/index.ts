@@ -7,4 +7,11 @@ export {
   waitForLeader,
   type StackOptions,
 } from "./local/start-stack.ts";
-export { programStates, supervisordPid, type ProgramState } from "./local/supervisor.ts";
+export {
+  programStates,
+  startProgram,
+  startSupervisord,
+  stopProgram,
+  supervisordPid,
+  type ProgramState,
+} from "./local/supervisor.ts";

@@ -10,6 +10,8 @@ export type RepositoryDescriptor = Descriptor["backup"]["repositories"][number];
 
 /** What a repository stores of one segment. */
 export interface ArchivedSegment {
+  /** Its file, from `archive/STANZA`. */
+  path: string;
   /** As stored: compressed and encrypted. */
   bytes: number;
   /** When the repository received it. */
@@ -28,6 +30,8 @@ export interface Archive {
   partial: ReadonlyMap<number, ReadonlySet<number>>;
   /** How each timeline came to be, from its history file; timeline 1 has none. */
   histories: ReadonlyMap<number, readonly Fork[]>;
+  /** When each timeline's history file was stored: which timeline lived at a time. */
+  promotedAt: ReadonlyMap<number, Date>;
 }
 
 /** What one repository holds, from names alone. */
@@ -150,6 +154,7 @@ interface ArchiveInProgress extends Archive {
   segments: Map<number, Map<number, ArchivedSegment>>;
   partial: Map<number, Set<number>>;
   histories: Map<number, Fork[]>;
+  promotedAt: Map<number, Date>;
 }
 
 /** The archives that the files make up, oldest first; histories are known to exist, not yet read. */
@@ -161,7 +166,10 @@ export function archivesOf(files: Iterable<ArchiveFile>): ArchiveInProgress[] {
     const archive = archives.get(id) ?? emptyArchive(id);
     archives.set(id, archive);
     const history = parseHistoryName(name);
-    if (history !== undefined) archive.histories.set(history, []);
+    if (history !== undefined) {
+      archive.histories.set(history, []);
+      archive.promotedAt.set(history, storedAt);
+    }
     const [, stored, isPartial] = segmentFile.exec(name) ?? [];
     const segment = stored === undefined ? undefined : parseSegment(stored);
     if (segment === undefined) continue;
@@ -171,7 +179,8 @@ export function archivesOf(files: Iterable<ArchiveFile>): ArchiveInProgress[] {
       continue;
     }
     const segments = entry(archive.segments, timeline, () => new Map());
-    segments.set(number, { bytes, storedAt, duplicate: segments.has(number) });
+    const duplicate = segments.has(number);
+    segments.set(number, { path, bytes, storedAt, duplicate });
   }
   return [...archives.values()].toSorted((one, other) => counterOf(one.id) - counterOf(other.id));
 }
@@ -196,7 +205,13 @@ async function readHistories(
 }
 
 function emptyArchive(id: string): ArchiveInProgress {
-  return { id, segments: new Map(), partial: new Map(), histories: new Map() };
+  return {
+    id,
+    segments: new Map(),
+    partial: new Map(),
+    histories: new Map(),
+    promotedAt: new Map(),
+  };
 }
 
 function entry<K, V>(map: Map<K, V>, key: K, make: () => V): V {

@@ -4,6 +4,7 @@ import { defineCommand } from "../command.ts";
 import { checkMayControl } from "../check-may-control.ts";
 import { readServices } from "../facts/services.ts";
 import { openStack } from "../open-stack.ts";
+import { refuseHalfDoneRestore } from "../recovery/restore-state.ts";
 
 export const command = defineCommand({
   help: "Starts the stack's processes, without Pulumi, and waits until the cluster has a leader and the API answers. What runs already is left alone.",
@@ -17,8 +18,9 @@ export const command = defineCommand({
     services: z.array(z.strictObject({ name: z.string(), state: z.string().nullable() })),
   }),
   async run(_, context) {
-    const { descriptor } = await openStack(context);
+    const { descriptor, paths } = await openStack(context);
     await checkMayControl(descriptor);
+    await refuseHalfDoneRestore(paths);
     // A supervisord that does not answer has nothing running.
     const before = await readServices(descriptor).catch(() => []);
     await startStack(descriptor, { report: (line) => context.progress.step(line) });

@@ -19,6 +19,7 @@ import {
 } from "../../infra/automation/index.ts";
 import { clientOf } from "../../infra/cloudflare/find-existing.ts";
 import { defineCommand, type Context } from "../command.ts";
+import { refuseHalfDoneRestore } from "../recovery/restore-state.ts";
 
 const address = z.strictObject({ host: z.string(), port: z.int(), database: z.string() });
 const database = z.strictObject({ rw: address, ro: address, settings: z.string() });
@@ -58,6 +59,7 @@ export const command = defineCommand({
     const report = (line: string): void => context.progress.step(line);
     const paths = stackPaths(context.stack, context.env);
     await checkHome(paths);
+    await refuseHalfDoneRestore(paths);
     report("making Pulumi ready");
     const workspace = await openWorkspace(context.stack, told(context), context.env);
     await takeTurn(workspace, report);

@@ -1,0 +1,337 @@
+import { CtmError } from "#system";
+import type { Backup } from "../facts/repository.ts";
+import type { Archive } from "./archive.ts";
+import {
+  lineageOf,
+  newestTimeline,
+  stepsOf,
+  timelineAt,
+  type LiveWal,
+  type Step,
+} from "./lineage.ts";
+import { targetText, type Target } from "./target.ts";
+import type { Ending, Mark, WalRecord } from "./wal-records.ts";
+import type { WalSource } from "./wal-source.ts";
+import { formatLsn, parseSegment, segmentName } from "./wal.ts";
+
+/** Where a recovery has to stop. */
+export interface Place {
+  timeline: number;
+  stop:
+    | { kind: "lsn"; lsn: bigint; inclusive: boolean }
+    /** All that the archive holds of the timeline. */
+    | { kind: "end" }
+    /** The moment at which this backup ended. */
+    | { kind: "consistent"; label: string };
+  /** Every commit until then is in, and none after it; null where only the place is known. */
+  at: Date | null;
+  /** What the place was found by, for people; null where it was given. */
+  found: string | null;
+  /** Drops of the table that the search met, newest first. */
+  drops: Drop[];
+}
+
+/** A DROP or TRUNCATE that was committed. */
+export interface Drop extends Mark {
+  /** Of the commit. */
+  lsn: bigint;
+  at: Date;
+}
+
+/** What is known of the WAL, without reading it. */
+export interface World {
+  archive: Archive;
+  /** Of this archive, oldest first. */
+  backups: readonly Backup[];
+  live: LiveWal | null;
+  source: WalSource;
+  now: Date;
+  progress: { step(text: string): void; detail(text: string): void };
+  signal: AbortSignal;
+}
+
+/** Segments that are fetched and read together. */
+const chunkSize = 8;
+/** Once a drop is found, so many more segments are searched for earlier ones of the same table. */
+const furtherSegments = 64;
+/** Transactions that removed files, listed where no mark is found. */
+const listedRemovals = 5;
+
+/**
+ * Finds the place in WAL of a target. Times, transactions, names and drops are searched in the
+ * archive and in what a running server has not archived yet; nothing is written anywhere but in a
+ * temporary folder.
+ *
+ * @param timeline what was asked for; by default the one that lived at the target's time, or else
+ *   the newest
+ * @throws CtmError `target-too-early`, `target-not-found`, `transaction-aborted`, `no-such-backup`,
+ *   `drop-not-found`, `wal-unreadable`
+ */
+export async function locate(target: Target, world: World, timeline?: number): Promise<Place> {
+  const newest = newestTimeline(world.archive, world.live);
+  const on = timeline ?? newest;
+  switch (target.kind) {
+    case "latest":
+      return place(on, { kind: "end" });
+    case "lsn":
+      return place(on, { kind: "lsn", lsn: target.lsn, inclusive: target.inclusive });
+    case "backup":
+      return backupPlace(target.label, world);
+    case "time":
+      return await timePlace(target, world, timeline ?? timelineAt(world.archive, target.at));
+    case "transaction":
+      return await transactionPlace(target, world, on);
+    case "name":
+      return await namePlace(target, world, on);
+    case "before-drop":
+      return await dropPlace(target, world, on);
+  }
+}
+
+function place(timeline: number, stop: Place["stop"], known: Partial<Place> = {}): Place {
+  return { timeline, stop, at: null, found: null, drops: [], ...known };
+}
+
+function backupPlace(label: string, { backups }: World): Place {
+  const backup = backups.find((each) => each.label === label);
+  const timeline = parseSegment(backup?.lastWal ?? "")?.timeline;
+  if (backup === undefined || timeline === undefined) {
+    throw new CtmError("no-such-backup", `there is no backup ${label}`, {
+      next: "ctm backup list",
+      exitCode: 2,
+    });
+  }
+  return place(timeline, { kind: "consistent", label }, { at: backup.stoppedAt });
+}
+
+/** The first commit after the time is where recovery stops, before it. */
+async function timePlace(
+  target: Extract<Target, { kind: "time" }>,
+  world: World,
+  timeline: number,
+): Promise<Place> {
+  const [oldest] = world.backups;
+  if (oldest !== undefined && target.at < oldest.stoppedAt) throw tooEarly(target, oldest);
+  const steps = stepsOn(world, timeline);
+  // A commit after the time is in a segment that was complete after it.
+  const begin = steps.findIndex(({ storedAt }) => storedAt === null || storedAt >= target.at);
+  world.progress.step(`looking for ${targetText(target)} in WAL`);
+  for (const chunk of begin === -1 ? [] : chunksOf(steps.slice(begin))) {
+    const after = (await readChunk(chunk, world)).find(
+      (record) => record.kind === "commit" && record.at > target.utc,
+    );
+    if (after === undefined) continue;
+    return place(
+      timeline,
+      { kind: "lsn", lsn: after.lsn, inclusive: false },
+      { at: target.at, found: `the next commit is at ${formatLsn(after.lsn)}` },
+    );
+  }
+  return place(
+    timeline,
+    { kind: "end" },
+    { at: target.at, found: "no commit follows in the archive" },
+  );
+}
+
+async function transactionPlace(
+  target: Extract<Target, { kind: "transaction" }>,
+  world: World,
+  timeline: number,
+): Promise<Place> {
+  const found = await searchBack(target, world, timeline, (records) =>
+    records.findLast(
+      (record): record is Ending =>
+        isEnding(record) &&
+        (record.xid === target.xid || record.subtransactions.includes(target.xid)),
+    ),
+  );
+  if (found.kind === "abort") {
+    throw new CtmError(
+      "transaction-aborted",
+      `transaction ${target.xid} was rolled back at ${isoOf(found)}`,
+      { next: `--to "${isoOf(found)}" for everything until then`, exitCode: 2 },
+    );
+  }
+  return place(
+    timeline,
+    { kind: "lsn", lsn: found.lsn, inclusive: true },
+    { at: dateOf(found), found: `it committed at ${isoOf(found)}, at ${formatLsn(found.lsn)}` },
+  );
+}
+
+async function namePlace(
+  target: Extract<Target, { kind: "name" }>,
+  world: World,
+  timeline: number,
+): Promise<Place> {
+  const { lsn } = await searchBack(target, world, timeline, (records) =>
+    records.findLast((record) => record.kind === "restore-point" && record.name === target.name),
+  );
+  return place(
+    timeline,
+    { kind: "lsn", lsn, inclusive: true },
+    { found: `the restore point is at ${formatLsn(lsn)}` },
+  );
+}
+
+/** Before the commit and not before the statement: other work of the meantime is kept. */
+async function dropPlace(
+  target: Extract<Target, { kind: "before-drop" }>,
+  world: World,
+  timeline: number,
+): Promise<Place> {
+  const drops: Drop[] = [];
+  /** Both DROP and TRUNCATE remove files when they commit: other transactions need no memory. */
+  const removals: Ending[] = [];
+  let left = Infinity;
+  let oldest: Step | undefined;
+  world.progress.step(`looking for ${targetText(target)} in WAL`);
+  for (const chunk of chunksOf(stepsOn(world, timeline)).toReversed()) {
+    const records = await readChunk(chunk, world);
+    removals.push(...records.filter(isRemoval).toReversed());
+    for (const record of records.toReversed()) {
+      if (record.kind !== "mark" || !isOf(target, record.mark)) continue;
+      const commit = removals.find(({ xid, lsn }) => xid === record.mark.xid && lsn > record.lsn);
+      // One statement may leave several marks.
+      if (commit === undefined || drops.some(({ lsn }) => lsn === commit.lsn)) continue;
+      drops.push({ ...record.mark, lsn: commit.lsn, at: dateOf(commit) });
+    }
+    oldest = chunk[0];
+    if (drops.length >= target.drop) left = Math.min(left, furtherSegments) - chunk.length;
+    if (left <= 0) break;
+  }
+  const chosen = drops[target.drop - 1];
+  if (chosen === undefined) throw dropNotFound(target, drops, removals, oldest);
+  return place(
+    timeline,
+    { kind: "lsn", lsn: chosen.lsn, inclusive: false },
+    { at: chosen.at, found: dropText(chosen), drops },
+  );
+}
+
+/** `tasks was dropped at … by ctm_migrator (psql), transaction 731`. */
+export function dropText({ event, schema, table, at, role, application, xid }: Drop): string {
+  const verb = event === "drop" ? "dropped" : "truncated";
+  const by = application === "" ? role : `${role} (${application})`;
+  return `${schema}.${table} was ${verb} at ${at.toISOString()} by ${by}, transaction ${xid}`;
+}
+
+function dropNotFound(
+  target: Extract<Target, { kind: "before-drop" }>,
+  drops: readonly Drop[],
+  removals: readonly Ending[],
+  oldest: Step | undefined,
+): CtmError {
+  const table = `${target.schema}.${target.table}`;
+  const since = oldest === undefined ? "the archive is empty" : `from ${segmentName(oldest)} on`;
+  if (drops.length > 0) {
+    return new CtmError(
+      "drop-not-found",
+      `${table} was dropped or truncated ${drops.length} times, not ${target.drop} (${since}):\n${drops.map((drop) => `  ${dropText(drop)}`).join("\n")}`,
+      { next: `--drop 1 to ${drops.length}`, exitCode: 2 },
+    );
+  }
+  const listed = removals
+    .slice(0, listedRemovals)
+    .map(
+      (ending) =>
+        `  --to before:${formatLsn(ending.lsn)}  ${isoOf(ending)}, transaction ${ending.xid}: ${ending.filesRemoved.slice(0, 3).join(" ")}${ending.filesRemoved.length > 3 ? " …" : ""}`,
+    );
+  const candidates =
+    listed.length === 0
+      ? "no transaction removed a file either"
+      : `these transactions removed files of tables or indexes, newest first; WAL does not tell a DROP from a rewrite such as VACUUM FULL:\n${listed.join("\n")}`;
+  return new CtmError(
+    "drop-not-found",
+    `no drop or truncation of ${table} left a mark in WAL, ${since}; ${candidates}`,
+    { next: "ctm restore --into DIR --to before:LSN, and look", exitCode: 3 },
+  );
+}
+
+async function searchBack<T>(
+  target: Target,
+  world: World,
+  timeline: number,
+  find: (records: readonly WalRecord[]) => T | undefined,
+): Promise<T> {
+  world.progress.step(`looking for ${targetText(target)} in WAL`);
+  const steps = stepsOn(world, timeline);
+  for (const chunk of chunksOf(steps).toReversed()) {
+    const found = find(await readChunk(chunk, world));
+    if (found !== undefined) return found;
+  }
+  const [first] = steps;
+  const last = steps.at(-1);
+  const where =
+    first === undefined || last === undefined
+      ? "the archive is empty"
+      : `${segmentName(first)} to ${segmentName(last)} were searched`;
+  throw new CtmError("target-not-found", `${targetText(target)} is not in WAL: ${where}`, {
+    next: "ctm backup list",
+    exitCode: 2,
+  });
+}
+
+function stepsOn({ archive, live }: World, timeline: number): Step[] {
+  return stepsOf(lineageOf(timeline, archive.histories.get(timeline) ?? []), archive, live);
+}
+
+/** Runs of segments without a hole, of one timeline, oldest first. */
+function chunksOf(steps: readonly Step[]): Step[][] {
+  const chunks: Step[][] = [];
+  for (const step of steps) {
+    const chunk = chunks.at(-1);
+    const previous = chunk?.at(-1);
+    if (
+      chunk !== undefined &&
+      chunk.length < chunkSize &&
+      previous?.timeline === step.timeline &&
+      previous.number === step.number - 1
+    ) {
+      chunk.push(step);
+    } else {
+      chunks.push([step]);
+    }
+  }
+  return chunks;
+}
+
+async function readChunk(chunk: readonly Step[], world: World): Promise<WalRecord[]> {
+  world.signal.throwIfAborted();
+  const [first] = chunk;
+  const last = chunk.at(-1);
+  if (first === undefined || last === undefined) return [];
+  world.progress.detail(segmentName(first));
+  return await world.source.read(first.timeline, first.number, last.number);
+}
+
+/** @throws CtmError `target-too-early` when a time is before every backup */
+export function tooEarly(target: Target, oldest: Backup): CtmError {
+  return new CtmError(
+    "target-too-early",
+    `${targetText(target)} is before ${oldest.stoppedAt.toISOString()}, when the oldest backup ended`,
+    { next: "ctm backup list", exitCode: 2 },
+  );
+}
+
+function isEnding(record: WalRecord): record is Ending {
+  return record.kind === "commit" || record.kind === "abort";
+}
+
+function isRemoval(record: WalRecord): record is Ending {
+  return record.kind === "commit" && record.filesRemoved.length > 0;
+}
+
+function isOf({ schema, table }: { schema: string; table: string }, mark: Mark): boolean {
+  return mark.schema === schema && mark.table === table;
+}
+
+/** To the millisecond, rounded down. */
+function dateOf({ at }: Ending): Date {
+  return new Date(`${at.slice(0, 23).replace(" ", "T")}Z`);
+}
+
+function isoOf({ at }: Ending): string {
+  return `${at.replace(" ", "T")}Z`;
+}

@@ -1,0 +1,93 @@
+import { z } from "zod";
+import { parseLsn } from "./wal.ts";
+
+/** What pg_waldump shows of the records that tell a recovery where something happened. */
+export type WalRecord =
+  | Ending
+  /** What `pg_logical_emit_message` left under ctm's name: a table was dropped or emptied. */
+  | { kind: "mark"; lsn: bigint; mark: Mark }
+  | { kind: "restore-point"; lsn: bigint; name: string };
+
+/** The end of a transaction. */
+export interface Ending {
+  kind: "commit" | "abort";
+  lsn: bigint;
+  xid: number;
+  /** UTC, to the microsecond, in a form that sorts as the times do: 2026-11-24 02:10:44.000000. */
+  at: string;
+  subtransactions: readonly number[];
+  /** Files of tables and indexes that went with it, such as base/16384/16500. */
+  filesRemoved: readonly string[];
+}
+
+export interface Mark {
+  event: "drop" | "truncate";
+  schema: string;
+  table: string;
+  /** The whole transaction, in the 32 bits that WAL carries. */
+  xid: number;
+  /** Who was logged in, and with what. */
+  role: string;
+  application: string;
+}
+
+/** Resource managers whose records are read. */
+export const resourceManagers = ["Transaction", "LogicalMessage", "XLOG"] as const;
+
+const mark = z.object({
+  event: z.enum(["drop", "truncate"]),
+  schema: z.string(),
+  table: z.string(),
+  xid: z.string().transform((text) => Number(BigInt(text) & 0xff_ff_ff_ffn)),
+  role: z.string(),
+  application: z.string(),
+});
+
+/**
+ * Reads a line of PostgreSQL 15's pg_waldump, run with TZ=UTC; undefined for what tells nothing of
+ * the kind.
+ */
+export function readWalLine(line: string): WalRecord | undefined {
+  const [, transaction, place, description = ""] =
+    /^rmgr: \w+ .* tx: +(\d+), lsn: ([0-9A-F/]+), .*?desc: (.*)$/.exec(line) ?? [];
+  const lsn = place === undefined ? undefined : parseLsn(place);
+  return lsn === undefined ? undefined : readRecord(description, lsn, Number(transaction));
+}
+
+function readRecord(description: string, lsn: bigint, xid: number): WalRecord | undefined {
+  const [, verb, at] =
+    /^(COMMIT|ABORT) (\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}\.\d{6}) UTC/.exec(description) ?? [];
+  if (at !== undefined) {
+    return {
+      kind: verb === "COMMIT" ? "commit" : "abort",
+      lsn,
+      xid,
+      at,
+      subtransactions: wordsOf(description, "subxacts").map(Number),
+      filesRemoved: wordsOf(description, "rels"),
+    };
+  }
+  const [, name] = /^RESTORE_POINT (.*)$/.exec(description) ?? [];
+  if (name !== undefined) return { kind: "restore-point", lsn, name };
+  const [, payload] =
+    /^MESSAGE transactional, prefix "ctm"; payload \(\d+ bytes\): ([0-9A-F ]+)$/.exec(
+      description,
+    ) ?? [];
+  if (payload === undefined) return undefined;
+  const read = mark.safeParse(jsonOf(Buffer.from(payload.replaceAll(" ", ""), "hex")));
+  // Anybody who may write messages may write others under the same name.
+  return read.success ? { kind: "mark", lsn, mark: read.data } : undefined;
+}
+
+function wordsOf(description: string, list: string): string[] {
+  const [, words] = new RegExp(`; ${list}: ([^;]+)`).exec(description) ?? [];
+  return words === undefined ? [] : words.trim().split(/\s+/);
+}
+
+function jsonOf(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString("utf8"));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,139 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { cpus, tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Descriptor } from "#stack";
+import { CtmError, exists, makeDirectory, run, runAs } from "#system";
+import type { Context } from "../command.ts";
+import { backrestFailure } from "../facts/repository.ts";
+import { createShell } from "../shell.ts";
+import { configurationOf, type Archive, type RepositoryDescriptor } from "./archive.ts";
+import { readWalLine, resourceManagers, type WalRecord } from "./wal-records.ts";
+import { formatLsn, lsnOfSegment, parseLsn, segmentName } from "./wal.ts";
+
+/** Reads what segments say. */
+export interface WalSource {
+  /**
+   * The records that begin in these segments of one timeline, both included, in their order.
+   *
+   * @throws CtmError `wal-unreadable`
+   */
+  read(timeline: number, first: number, last: number): Promise<WalRecord[]>;
+}
+
+const fetchMs = 60_000;
+const dumpMs = 10 * 60_000;
+
+/**
+ * WAL from a repository, and where it has none yet from a server's own pg_wal.
+ *
+ * @param live the leader's pg_wal; undefined where there is none
+ */
+export function walSource(
+  descriptor: Descriptor,
+  context: Pick<Context, "env" | "signal">,
+  repository: RepositoryDescriptor,
+  archive: Archive,
+  live: string | undefined,
+): WalSource {
+  const asUser = runAs(descriptor.users.postgres);
+
+  const fetch = async (timeline: number, number: number, folder: string): Promise<boolean> => {
+    const name = segmentName({ timeline, number });
+    const stored = archive.segments.get(timeline)?.get(number);
+    const shell = createShell(context, await asUser);
+    if (stored === undefined) {
+      const path = join(live ?? "", name);
+      if (live === undefined || !(await exists(path))) return false;
+      return (await shell`cp ${path} ${folder}`).ok;
+    }
+    const options = [
+      `--config=${configurationOf(descriptor, repository)}`,
+      `--repo=1`,
+      "--log-level-console=off",
+      "--log-level-stderr=error",
+    ];
+    const finished = await shell({
+      timeout: fetchMs,
+    })`pgbackrest ${options} repo-get archive/${descriptor.backup.stanza}/${stored.path} > ${join(folder, name)}`;
+    if (finished.ok) return true;
+    throw new CtmError("wal-unreadable", `${name}: ${backrestFailure(finished)}`, {
+      next: "ctm backup verify",
+      exitCode: 3,
+    });
+  };
+
+  return {
+    async read(timeline, first, last) {
+      const { identity } = await asUser;
+      // WAL holds everybody's data.
+      const folder = await mkdtemp(join(tmpdir(), "ctm-wal-"));
+      try {
+        await makeDirectory(folder, { mode: 0o700, owner: identity });
+        // The last record may end in the next segment.
+        const numbers = Array.from({ length: last - first + 2 }, (_, index) => first + index);
+        const fetched: number[] = [];
+        await Promise.all(
+          Array.from({ length: Math.min(8, cpus().length) }, async () => {
+            for (let next = numbers.shift(); next !== undefined; next = numbers.shift()) {
+              if (await fetch(timeline, next, folder)) fetched.push(next);
+            }
+          }),
+        );
+        const missing = Array.from({ length: last - first + 1 }, (_, index) => first + index).find(
+          (number) => !fetched.includes(number),
+        );
+        if (missing !== undefined) {
+          throw new CtmError(
+            "wal-unreadable",
+            `the archive does not hold ${segmentName({ timeline, number: missing })}`,
+            { next: "ctm backup audit", exitCode: 3 },
+          );
+        }
+        const records = await dump(timeline, first, last, folder);
+        const end = lsnOfSegment(last + 1);
+        return records.filter(({ lsn }) => lsn < end);
+      } finally {
+        await rm(folder, { recursive: true, force: true });
+      }
+    },
+  };
+
+  async function dump(
+    timeline: number,
+    first: number,
+    last: number,
+    folder: string,
+  ): Promise<WalRecord[]> {
+    const records: WalRecord[] = [];
+    const { stderr } = await run(
+      join(descriptor.postgres.binaries, "pg_waldump"),
+      [
+        `--path=${folder}`,
+        `--timeline=${timeline}`,
+        `--start=${formatLsn(lsnOfSegment(first))}`,
+        ...resourceManagers.map((name) => `--rmgr=${name}`),
+      ],
+      {
+        ...(await asUser),
+        cwd: "/",
+        env: { PATH: "/usr/bin:/bin", LC_ALL: "C.UTF-8", TZ: "UTC" },
+        timeoutMs: dumpMs,
+        onLine(line) {
+          const record = readWalLine(line);
+          if (record !== undefined) records.push(record);
+        },
+        // It reads on until there is nothing, and calls that an error.
+        accept: [0, 1],
+      },
+    );
+    const stopped = parseLsn(/ at ([0-9A-F]+\/[0-9A-F]+)/.exec(stderr)?.[1] ?? "");
+    const isArchived = archive.segments.get(timeline)?.has(last) === true;
+    if (isArchived && stopped !== undefined && stopped < lsnOfSegment(last)) {
+      throw new CtmError("wal-unreadable", stderr.trim(), {
+        next: "ctm backup verify",
+        exitCode: 3,
+      });
+    }
+    return records;
+  }
+}
