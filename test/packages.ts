@@ -12,4 +12,9 @@ export const testPackages: readonly string[] = [
   "iproute2",
   "shellcheck",
   "python3-venv",
+  // Payloads that the edge's rules must block, and texts that they must not.
+  "sqlmap",
+  "wfuzz",
+  "modsecurity-crs",
+  "fortunes",
 ];

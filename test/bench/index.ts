@@ -14,6 +14,10 @@ const benches: Readonly<Record<string, Bench>> = {
     does: "npm run up on an empty home, and again with nothing changed, beside a program of no-ops",
     run: async (args) => (await import("./up.ts")).benchUp(args),
   },
+  edge: {
+    does: "what the edge's rules block of other people's attacks; --misses lists what they miss",
+    run: async (args) => (await import("./edge.ts")).benchEdge(args),
+  },
   pgtap: {
     does: "pgtap-runner beside pg_prove",
     run: async () => (await import("./pgtap.ts")).benchPgtap(),

@@ -1,8 +1,8 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { cacheRoot } from "#stack";
-import { exists, run, waitFor } from "#system";
+import { waitFor } from "#system";
+import { pythonVenv } from "../python-venv.ts";
 import { accepts } from "../../infra/runtime/local/ports.ts";
 
 /** A stand-in for S3 from PyPI (https://docs.getmoto.org), installed into the cache once. */
@@ -15,14 +15,8 @@ export interface S3Server {
 
 /** Starts an empty S3 server on a free port of the loopback address. */
 export async function startS3Server(): Promise<S3Server> {
-  const folder = join(cacheRoot(), `moto-${version}`);
+  const folder = await pythonVenv(`moto-${version}`, [`moto[server,s3]==${version}`]);
   const program = join(folder, "bin", "moto_server");
-  if (!(await exists(program))) {
-    await run("python3", ["-m", "venv", folder], { timeoutMs: 120_000 });
-    await run(join(folder, "bin", "pip"), ["install", "--quiet", `moto[server,s3]==${version}`], {
-      timeoutMs: 600_000,
-    });
-  }
   const port = await freePort();
   const child = spawn(program, ["-H", "127.0.0.1", "-p", String(port)], { stdio: "ignore" });
   await waitFor("the S3 server to listen", 30_000, async () =>

@@ -248,6 +248,82 @@ describe("rules", () => {
     });
   });
 
+  const json = (body: object): Partial<EdgeRequest> => ({
+    method: "POST",
+    body: JSON.stringify(body),
+  });
+  /** The same injection, as it can be spelt; the last two only patterns find. */
+  const spellings: [what: string, query: string][] = [
+    ["plainly", "search=1' UNION ALL SELECT NULL,NULL--"],
+    ["url-encoded", "search=1%27%20UNION%20ALL%20SELECT%20NULL%2CNULL--"],
+    ["twice", "search=1%2527%2520UNION%2520ALL%2520SELECT%2520NULL%252CNULL--"],
+    ["with plus signs", "search=1%27+union+ALL+select+NULL%2CNULL--"],
+    ["with %u escapes", "search=1%u0027%u0020UNION%u0020ALL%u0020SELECT%u0020NULL--"],
+    ["in a second parameter of the name", "search=a&search=1'%20UNION%20ALL%20SELECT%20NULL"],
+    ["with comments", "search=1'/**/UNION/**/ALL/**/SELECT/**/NULL,NULL"],
+    ["with line breaks", "search=1'%0aUnIoN%0dALL%09SELECT%0aNULL,NULL"],
+  ];
+
+  it.each(spellings)("find an injection that is spelt %s", (_what, query) => {
+    for (const plan of ["business", "enterprise"] as const) {
+      expect(decide(plan, {}, { query }), plan).toBe("ctm-sql-injection");
+    }
+  });
+
+  it.each(spellings.slice(0, 6))("find it without patterns, spelt %s", (_what, query) => {
+    for (const plan of ["free", "pro"] as const) {
+      expect(decide(plan, {}, { query }), plan).toBe("ctm-sql-injection");
+    }
+  });
+
+  it.each(["user-agent", "referer", "cookie", "x-forwarded-for", "x-anything"])(
+    "find one in the header %s",
+    (name) => {
+      const headers = { ...key, [name]: "x' AND 1=1 UNION ALL SELECT NULL--" };
+      for (const plan of plans) {
+        expect(decide(plan, {}, { headers }), plan).toBe("ctm-sql-injection");
+      }
+    },
+  );
+
+  it.each([
+    "European Union report",
+    "select a reviewer and drop me a note",
+    "SELECT t.id FROM tasks t WHERE t.status = 'open' AND t.priority > 3 ORDER BY 1; -- slow",
+    'Use `DELETE FROM logs WHERE id = $1`, not string concatenation:\n```js\nq("\'" + id + "\'")\n```',
+    "DROP TABLE old_tasks; CREATE TABLE tasks (id uuid PRIMARY KEY, title text NOT NULL);",
+    "-- a comment first\nINSERT INTO tasks (title) VALUES ('it''s');",
+  ])("let a client write about %j", (description) => {
+    for (const plan of plans) {
+      const task = { title: "Review", description, metadata: { note: description } };
+      expect(decide(plan, {}, json(task)), plan).toBe(null);
+    }
+  });
+
+  it("let an administrator ask in SQL", () => {
+    const sql = "SELECT 1 WHERE 1=1 OR 'a'='a' UNION ALL SELECT NULL; -- all of them";
+    for (const plan of plans) {
+      const request = { ...json({ sql }), path: "/api/database/query" };
+      expect(decide(plan, {}, request), plan).toBe(null);
+    }
+  });
+
+  it.each([
+    ["quoted", { title: "x' OR '1'='1" }],
+    ["escaped", { title: "x" }],
+    ["deep down", { title: "a", metadata: { list: ["1) UNION ALL SELECT NULL,NULL-- "] } }],
+    ["in another field", { title: "a", assigned_to: "admin'--" }],
+  ])("find an injection in a body: %s", (what, body) => {
+    const request = json(body);
+    if (what === "escaped") {
+      // "x' union": letters as escapes, which no serialiser writes.
+      request.body = String.raw`{"title": "x\u0027 \u0075\u006eion all select null"}`;
+    }
+    expect(decide("enterprise", {}, request)).toBe("ctm-sql-injection-body");
+    // Below it bodies cannot be read.
+    expect(decide("business", {}, request)).toBe(null);
+  });
+
   it("are for the document's numbers: above a limit, exactly", () => {
     for (const limit of [9, 99, 1023, 1_048_576, 9_999_999]) {
       const above = new RegExp(numbersAbove(limit));
