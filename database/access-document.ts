@@ -12,14 +12,21 @@ import { findBinaries, startScratchServer, type ScratchServer } from "./runner/s
 
 export const accessDocumentPath = fileURLToPath(new URL("../docs/access.md", import.meta.url));
 
-/** The matrix of a database on a scratch server. */
+/**
+ * The matrix of a database on a scratch server, in a transaction that is rolled back.
+ *
+ * @param change SQL that is run before, and undone with the rest
+ */
 export async function checkAccessOf(
   server: ScratchServer,
   database: string,
+  change = "",
 ): Promise<AccessResult> {
   const { host, port, user, password } = server.connection;
   return checkAccess({
-    declaration,
+    declaration: { ...declaration, setup: `${change};${declaration.setup ?? ""}` },
+    // The database is a scratch one, and nobody else is in it.
+    isolation: "in-place",
     connection: {
       host: String(host),
       port: Number(port),

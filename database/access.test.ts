@@ -14,10 +14,22 @@ beforeAll(async () => {
 
 afterAll(async () => server.stop());
 
-async function query(database: string, text: string): Promise<{ text: string }[]> {
-  const client = await connect(server.database(database), "access test");
+interface Policy {
+  name: string;
+  table: string;
+  /** Counted from 1 within its table. */
+  number: number;
+}
+
+async function readPolicies(): Promise<Policy[]> {
+  const client = await connect(server.database("access"), "access test");
   try {
-    return (await client.query<{ text: string }>(text)).rows;
+    const { rows } = await client.query<Policy>(
+      `SELECT quote_ident(polname) AS name, polrelid::regclass::text AS table,
+              (row_number() OVER (PARTITION BY polrelid ORDER BY polname))::integer AS number
+         FROM pg_policy JOIN pg_class ON pg_class.oid = polrelid WHERE NOT relispartition`,
+    );
+    return rows;
   } finally {
     await disconnect(client);
   }
@@ -33,19 +45,17 @@ describe("who may do what", () => {
   }, 60_000);
 
   test("is not as declared once any policy is gone", async () => {
-    const policies = await query(
-      "access",
-      `SELECT format('DROP POLICY %I ON %s', polname, polrelid::regclass) AS text
-       FROM pg_policy JOIN pg_class ON pg_class.oid = polrelid WHERE NOT relispartition`,
-    );
+    const policies = await readPolicies();
     expect(policies.length).toBeGreaterThan(10);
-    const survivors: string[] = [];
-    for (const { text } of policies) {
-      await query("postgres", "DROP DATABASE IF EXISTS dropped");
-      await query("postgres", "CREATE DATABASE dropped TEMPLATE access");
-      await query("dropped", text);
-      const { passed } = await checkAccessOf(server, "dropped");
-      if (passed) survivors.push(text);
+    // No table's policies look at another table, so one of each table can go at a time.
+    const rounds = Map.groupBy(policies, ({ number }) => number);
+    const survivors: Policy[] = [];
+    for (const round of rounds.values()) {
+      const drops = round.map(({ name, table }) => `DROP POLICY ${name} ON ${table}`);
+      const { problems } = await checkAccessOf(server, "access", drops.join(";"));
+      const noticed = ({ table }: Policy): boolean =>
+        problems.some((problem) => problem.startsWith(`${table}: `));
+      survivors.push(...round.filter((policy) => !noticed(policy)));
     }
     expect(survivors).toEqual([]);
   }, 120_000);
