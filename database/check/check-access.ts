@@ -16,7 +16,12 @@ export async function accessFindings(
   files: readonly ParsedMigration[],
 ): Promise<CheckFinding[]> {
   const lines = (await readFile(declaration, "utf8")).split("\n");
-  return problems.map((message) => {
+  const undeclaredObjects = objects.filter((object) => object.declaredAs === undefined);
+  // What an object that is not declared gives to whom is no news of its own.
+  const news = problems.filter((message) =>
+    undeclaredObjects.every(({ name }) => !message.startsWith(`${name}: `)),
+  );
+  return news.map((message) => {
     const finding = { check: "access", message, detail: null } as const;
     const undeclared = / (\S+) is not declared$/.exec(message)?.[1];
     if (undeclared !== undefined) {

@@ -9,7 +9,7 @@ import { RunnerError, runTests } from "../pgtap-runner/src/index.ts";
 import { connect, disconnect } from "../runner/connect.ts";
 import { makeFreshDatabase } from "../runner/fresh-database.ts";
 import { databaseFolder, readMigrations, type ParsedMigration } from "../runner/migration-files.ts";
-import type { ScratchServer } from "../runner/scratch-server.ts";
+import { withoutConnection, type ScratchServer } from "../runner/scratch-server.ts";
 import { SqlFileError } from "../runner/sql-file-error.ts";
 import { accessFindings } from "./check-access.ts";
 import { accessFile, rolesFile, schemaFile, staleFindings } from "./check-documents.ts";
@@ -58,6 +58,8 @@ export interface CheckOptions {
  * @throws CtmError when a part could not be done at all: no server, squawk not installed, interrupted
  */
 export async function checkDatabase(options: CheckOptions = {}): Promise<CheckReport> {
+  // All of it is about a server of our own: PGPORT, PGOPTIONS and the like mean another one.
+  process.env = withoutConnection(process.env);
   const check = new DatabaseCheck(options);
   return check.run();
 }

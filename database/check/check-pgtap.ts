@@ -16,7 +16,6 @@ export function pgtapFindings(result: RunResult): CheckFinding[] {
 }
 
 function fileFindings(file: FileResult): CheckFinding[] {
-  const again = `npx pgtap-runner -d DATABASE ${relativeToCheckout(file.path)}`;
   const findings: CheckFinding[] = [];
   for (const failure of file.failures) {
     const detail = below(explainAssertion({ ...failure, location: undefined }, ""));
@@ -25,7 +24,6 @@ function fileFindings(file: FileResult): CheckFinding[] {
         ...placeIn(file, failure.location),
         message: `not ok ${failure.number} - ${failure.description}`,
         detail: detail.join("\n"),
-        next: `again alone, on a database of yours: ${again}`,
       }),
     );
   }
@@ -37,7 +35,7 @@ function fileFindings(file: FileResult): CheckFinding[] {
         ...placeIn(file, problem.location),
         message: `${problem.code}: ${problem.message}`,
         detail: detail.join("\n"),
-        next: problem.next ?? `again alone, on a database of yours: ${again}`,
+        next: problem.next ?? null,
       }),
     );
   }

@@ -71,7 +71,12 @@ export async function startScratchServer(
         "--locale=C.UTF-8",
         "--no-sync",
       ],
-      { ...(identity === undefined ? {} : { identity }), cwd: "/", timeoutMs: startTimeoutMs },
+      {
+        ...(identity === undefined ? {} : { identity }),
+        cwd: "/",
+        env: withoutConnection(process.env),
+        timeoutMs: startTimeoutMs,
+      },
     );
   } catch (error) {
     await remove();
@@ -80,6 +85,7 @@ export async function startScratchServer(
 
   const settings = {
     listen_addresses: "",
+    port: "5432",
     unix_socket_directories: folder,
     fsync: "off",
     full_page_writes: "off",
@@ -95,7 +101,13 @@ export async function startScratchServer(
   const child = spawn(
     join(binaries, "postgres"),
     ["-D", data, ...Object.entries(settings).map(([name, value]) => `--${name}=${value}`)],
-    { cwd: "/", stdio: ["ignore", log.fd, log.fd], detached: true, ...identity },
+    {
+      cwd: "/",
+      env: withoutConnection(process.env),
+      stdio: ["ignore", log.fd, log.fd],
+      detached: true,
+      ...identity,
+    },
   );
   // Before anything is awaited: a server that refuses its settings ends within milliseconds.
   const ended = new Promise<void>((resolve) => {
@@ -117,6 +129,8 @@ export async function startScratchServer(
     user: "postgres",
     password,
     database: "postgres",
+    // A socket has no TLS, whatever PGSSLMODE says.
+    ssl: false,
   };
   try {
     const isUp = await waitFor(
@@ -149,6 +163,11 @@ export async function startScratchServer(
     log: async () => (await readFileIfExists(logFile)) ?? "",
     stop,
   };
+}
+
+/** The environment less the variables that lead clients, and servers, to one certain server. */
+export function withoutConnection(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !/^PG[A-Z]/.test(name)));
 }
 
 /**

@@ -13,6 +13,13 @@ const checkout = fileURLToPath(new URL("../..", import.meta.url));
 /** What `ctm check` is made of, and what it looks at. */
 const parts = ["bin", "database", "docs", "infra", "ops", "system", "package.json"];
 
+/** What a shell may hold for another server, and for another country. */
+const hostile = {
+  ...{ PGHOST: "nowhere.invalid", PGHOSTADDR: "192.0.2.1", PGPORT: "1", PGUSER: "nobody" },
+  ...{ PGDATABASE: "none", PGOPTIONS: "-c search_path=pg_catalog", PGSSLMODE: "verify-full" },
+  ...{ PGSERVICE: "none", LC_ALL: "C", TZ: "Pacific/Kiritimati" },
+};
+
 let folder: string;
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "ctm-check-"));
@@ -47,6 +54,7 @@ async function editByHand(path: string): Promise<void> {
 async function ctm(...args: string[]): Promise<Finished> {
   return await run(process.execPath, [join(folder, "bin/ctm"), "check", ...args], {
     cwd: tmpdir(),
+    env: { ...process.env, ...hostile },
     accept: [0, 1, 2, 3],
     timeoutMs: 110_000,
   });
@@ -119,6 +127,7 @@ describe("a planted mistake", () => {
         "documents docs/schema.md:2 docs/schema.md is stale: from line 2 on it is not what would be genera",
       ]),
     );
+    expect(found.filter((line) => line.startsWith("access"))).toHaveLength(1);
     const arithmetic = report.findings.find(({ message }) => message.endsWith("arithmetic"));
     expect(arithmetic?.detail).toBe(
       "| SELECT is(\n|   1 + 1, 3, 'arithmetic');\n- wanted  + got\n- 3\n+ 2",

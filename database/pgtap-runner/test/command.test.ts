@@ -132,6 +132,10 @@ FAILED: 2 files, 1 failed; tests: 1 passed, 1 failed, 1 skipped, 1 todo (TIME, 1
     ok 3 # SKIP not here
     1..3
 not ok 1 - bad.sql
+# output:
+#   bad.sql:3: NOTICE: look here
+#   bad.sql:3: DETAIL: closely
+#   bad.sql:4: some output
 # Subtest: good.sql
     ok 1 - fine <&> "quoted"
     1..1

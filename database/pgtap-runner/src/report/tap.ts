@@ -1,5 +1,5 @@
 import type { Assertion } from "../results.ts";
-import { explainProblem } from "./format.ts";
+import { explainOutput, explainProblem } from "./format.ts";
 import type { Reporter } from "./reporter.ts";
 
 /** TAP version 14: every file is a test, its assertions are its subtest. */
@@ -28,6 +28,7 @@ export function tapReporter(write: (text: string) => void): Reporter {
       for (const problem of result.problems) {
         for (const line of explainProblem(problem, "")) write(`# ${line.text}\n`);
       }
+      for (const line of explainOutput(result, "")) write(`# ${line.text}\n`);
     },
     onEnd: (result) => {
       for (const text of [...result.warnings, ...result.problems]) write(`# ${text}\n`);
