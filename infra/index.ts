@@ -172,4 +172,4 @@ async function explained(): Promise<Outputs> {
   }
 }
 
-export const { edge } = await explained();
+export default await explained();

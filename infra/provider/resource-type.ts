@@ -27,6 +27,11 @@ export interface ResourceType<Inputs extends object, Outputs extends Inputs> {
   /** What is really there, or undefined when it is gone. Never echoes the state it is given. */
   read(id: string, state: Outputs): Promise<Outputs | undefined>;
   update(id: string, state: Outputs, inputs: Inputs, context: Context): Promise<Outputs>;
+  /**
+   * What an update is going to leave, for a preview; changes nothing. Without it, the state with the
+   * new inputs: enough where an update changes no output that others build on.
+   */
+  foresee?(state: Outputs, inputs: Inputs): Promise<Outputs>;
   /** Succeeds when the resource is gone already. */
   delete(id: string, state: Outputs, context: Context): Promise<void>;
 }

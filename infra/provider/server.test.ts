@@ -1,6 +1,9 @@
 import * as grpc from "@grpc/grpc-js";
 import engineGrpc from "@pulumi/pulumi/proto/engine_grpc_pb.js";
 import engine from "@pulumi/pulumi/proto/engine_pb.js";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { CtmError } from "#system";
@@ -15,6 +18,7 @@ import { unwrap, wrapSecrets } from "./secrets.ts";
 import { tokenOf } from "./server.ts";
 import { ProviderClient } from "./testing/provider-client.ts";
 import { resourceTypes } from "./types/index.ts";
+import { ports } from "./types/ports.ts";
 
 const shelfInputs = z.strictObject({
   name: z.string().regex(/^[a-z]+$/),
@@ -213,6 +217,7 @@ describe("a preview", () => {
       read: refuse("read"),
       delete: refuse("delete"),
     };
+    Reflect.deleteProperty(untouchable, "foresee");
     const own = await ProviderClient.serving([untouchable]);
     const state: Properties = { some: "state" };
     expect(await own.create(type.token, state, { preview: true })).toEqual({ id: "", state });
@@ -220,6 +225,22 @@ describe("a preview", () => {
     expect(called).toEqual([]);
     own.close();
   });
+});
+
+it("foresees a new port in a preview, and takes it only then", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "ctm-ports-"));
+  const own = await ProviderClient.serving([ports]);
+  const request = (preferred: number) => ({ preferred, demandedBy: null });
+  const before = { directory, requests: { one: request(21_801) } };
+  const { state } = await own.create(ports.token, before);
+  const wanted = { directory, requests: { ...before.requests, two: request(21_802) } };
+  const foreseen = await own.update(ports.token, "ports", state, wanted, { preview: true });
+  expect(foreseen["ports"]).toMatchObject({ one: expect.any(Number), two: expect.any(Number) });
+  expect(JSON.parse(await readFile(join(directory, "ports.json"), "utf8"))).toEqual(state["ports"]);
+  const updated = await own.update(ports.token, "ports", state, wanted);
+  expect(updated["ports"]).toEqual(foreseen["ports"]);
+  own.close();
+  await rm(directory, { recursive: true });
 });
 
 describe("a secret", () => {

@@ -192,7 +192,7 @@ export async function serve(
       const inputs = plain(request.getNews());
       const response = new protocol.UpdateResponse();
       const outputs = request.getPreview()
-        ? { ...state, ...inputs }
+        ? ((await type.foresee?.(state, inputs)) ?? { ...state, ...inputs })
         : await type.update(
             request.getId(),
             state,

@@ -46,16 +46,25 @@ export const ports = defineResourceType<PortsInputs, PortsOutputs>({
   async update(_id, _state, wanted) {
     return await choose(wanted);
   },
+  // A new service's files name its port already in the preview.
+  async foresee(_state, wanted) {
+    return { ...wanted, ports: await chosenPorts(wanted) };
+  },
   async delete(_id, state) {
     await rm(join(state.directory, portsFile), { force: true });
   },
 });
 
 async function choose(wanted: PortsInputs): Promise<PortsOutputs> {
-  const path = join(wanted.directory, portsFile);
-  const others = await portsOfOtherStacks(dirname(wanted.directory), wanted.directory);
-  const chosen = await choosePorts(wanted.requests, await readPorts(path), others);
+  const chosen = await chosenPorts(wanted);
   await makeDirectory(wanted.directory, { mode: 0o755 });
-  await writeFileAtomic(path, `${JSON.stringify(chosen, null, 2)}\n`, { mode: 0o644 });
+  await writeFileAtomic(join(wanted.directory, portsFile), `${JSON.stringify(chosen, null, 2)}\n`, {
+    mode: 0o644,
+  });
   return { ...wanted, ports: chosen };
+}
+
+async function chosenPorts({ directory, requests }: PortsInputs): Promise<Record<string, number>> {
+  const others = await portsOfOtherStacks(dirname(directory), directory);
+  return await choosePorts(requests, await readPorts(join(directory, portsFile)), others);
 }
