@@ -121,6 +121,26 @@ export const commands: readonly Entry[] = [
     load: () => import("./logs/index.ts"),
   },
   {
+    name: "edge status",
+    summary: "Cloudflare as it is, against what is declared",
+    load: () => import("./edge/status.ts"),
+  },
+  {
+    name: "edge rotate-token",
+    summary: "replace a service token, or the tunnel's secret",
+    load: () => import("./edge/rotate-token.ts"),
+  },
+  {
+    name: "edge test",
+    summary: "harmless requests through the edge, answers checked",
+    load: () => import("./edge/test.ts"),
+  },
+  {
+    name: "edge lockdown",
+    summary: "during an attack, let only some addresses through",
+    load: () => import("./edge/lockdown.ts"),
+  },
+  {
     name: "doctor",
     summary: "what is wrong, and what to do",
     load: () => import("./doctor/index.ts"),

@@ -2,6 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { ZeroTrustAccessApplication } from "@pulumi/cloudflare/zeroTrustAccessApplication.js";
 import { ZeroTrustAccessPolicy } from "@pulumi/cloudflare/zeroTrustAccessPolicy.js";
 import { ZeroTrustAccessServiceToken } from "@pulumi/cloudflare/zeroTrustAccessServiceToken.js";
+import { declaredPolicies, declaredTokens, tokenName, type DeclaredSelector } from "./declared.ts";
 import type { CloudflareSettings } from "./settings.ts";
 
 /** What a program presents in CF-Access-Client-Id and CF-Access-Client-Secret. */
@@ -24,8 +25,36 @@ export class Access extends pulumi.ComponentResource {
     options: pulumi.ComponentResourceOptions = {},
   ) {
     super("ctm:cloudflare:Access", name, {}, options);
-    const tokens = this.#tokens(settings);
-    const policies = this.#policies(settings, Object.values(tokens));
+    const { accountId } = settings;
+    const tokens = new Map(
+      declaredTokens(settings).map(({ key, lifetime }) => [
+        key,
+        new ZeroTrustAccessServiceToken(
+          key,
+          { accountId, name: tokenName(settings, key), duration: lifetime },
+          { parent: this },
+        ),
+      ]),
+    );
+    const idOf = new Map([...tokens].map(([key, { id }]) => [tokenName(settings, key), id]));
+    const policies = declaredPolicies(settings).map(
+      ([key, { name: policyName, decision, include, exclude, session_duration: duration }]) =>
+        new ZeroTrustAccessPolicy(
+          key,
+          {
+            accountId,
+            name: policyName,
+            decision,
+            includes: include.map((selector) => inSdkWords(selector, idOf)),
+            // An empty list is sent, and then never comes back.
+            ...(exclude.length === 0
+              ? {}
+              : { excludes: exclude.map((selector) => inSdkWords(selector, idOf)) }),
+            sessionDuration: duration,
+          },
+          { parent: this },
+        ),
+    );
     this.application = new ZeroTrustAccessApplication(
       "application",
       {
@@ -43,92 +72,26 @@ export class Access extends pulumi.ComponentResource {
     this.audience = this.application.aud;
     this.serviceTokens = pulumi.secret(
       Object.fromEntries(
-        Object.entries(tokens).map(([key, { clientId, clientSecret }]) => [
-          key,
-          { clientId, clientSecret },
-        ]),
+        [...tokens].map(([key, { clientId, clientSecret }]) => [key, { clientId, clientSecret }]),
       ),
     );
     this.registerOutputs({});
   }
+}
 
-  #tokens({
-    accountId,
-    hostname,
-    serviceTokens,
-  }: CloudflareSettings): Record<string, ZeroTrustAccessServiceToken> {
-    const generations = serviceTokens.flatMap((token) =>
-      token.generations.map((generation) => ({
-        key: `${token.name}-${generation}`,
-        duration: token.lifetime,
-      })),
-    );
-    return Object.fromEntries(
-      generations.map(({ key, duration }) => [
-        key,
-        new ZeroTrustAccessServiceToken(
-          key,
-          { accountId, name: `${hostname} ${key}`, duration },
-          { parent: this },
-        ),
-      ]),
-    );
-  }
+type Selector = Extract<
+  NonNullable<ConstructorParameters<typeof ZeroTrustAccessPolicy>[1]["includes"]>,
+  readonly unknown[]
+>[number];
 
-  /** In the order in which Access asks them. */
-  #policies(
-    settings: CloudflareSettings,
-    tokens: readonly ZeroTrustAccessServiceToken[],
-  ): ZeroTrustAccessPolicy[] {
-    const { accountId, hostname, admins, countries } = settings;
-    const policies: ZeroTrustAccessPolicy[] = [];
-    // Requirements all have to hold, so "one of these countries" is what a refusal excludes. Service
-    // tokens are let in before any refusal: for them the rule of the firewall holds.
-    if (countries.length > 0) {
-      policies.push(
-        new ZeroTrustAccessPolicy(
-          "countries",
-          {
-            accountId,
-            name: `Database Country Access: ${hostname}`,
-            decision: "deny",
-            includes: [{ everyone: {} }],
-            excludes: countries.map((countryCode) => ({ geo: { countryCode } })),
-            sessionDuration: admins.sessionDuration,
-          },
-          { parent: this },
-        ),
-      );
-    }
-    policies.push(
-      new ZeroTrustAccessPolicy(
-        "admins",
-        {
-          accountId,
-          name: `Database Admin Access: ${hostname}`,
-          decision: "allow",
-          includes: admins.emailDomains.map((domain) => ({ emailDomain: { domain } })),
-          sessionDuration: admins.sessionDuration,
-        },
-        { parent: this },
-      ),
-    );
-    if (tokens.length > 0) {
-      policies.push(
-        new ZeroTrustAccessPolicy(
-          "services",
-          {
-            accountId,
-            name: `Database API Access: ${hostname}`,
-            // "allow" would send programs to a login page.
-            decision: "non_identity",
-            includes: tokens.map(({ id }) => ({ serviceToken: { tokenId: id } })),
-            sessionDuration: settings.serviceSessionDuration,
-          },
-          { parent: this },
-        ),
-      );
-    }
-    return policies;
-  }
+function inSdkWords(
+  selector: DeclaredSelector,
+  idOf: ReadonlyMap<string, pulumi.Output<string>>,
+): Selector {
+  if ("everyone" in selector) return { everyone: {} };
+  if ("email_domain" in selector) return { emailDomain: selector.email_domain };
+  if ("geo" in selector) return { geo: { countryCode: selector.geo.country_code } };
+  const tokenId = idOf.get(selector.service_token.name);
+  if (tokenId === undefined) throw new Error(`no token is ${selector.service_token.name}`);
+  return { serviceToken: { tokenId } };
 }

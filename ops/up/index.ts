@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { CtmError, messageOf } from "#system";
+import { messageOf } from "#system";
 import { readDescriptorIfExists, stackPaths, type Descriptor } from "#stack";
 import { startCluster } from "#runtime";
 import type { Configuration } from "../../infra/config.ts";
@@ -12,7 +12,6 @@ import {
   pulumi,
   recoverPendingOperations,
   selectStack,
-  showPulumi,
   takeTurn,
   type Step,
   type Workspace,
@@ -20,6 +19,7 @@ import {
 import { clientOf } from "../../infra/cloudflare/find-existing.ts";
 import { defineCommand, type Context } from "../command.ts";
 import { refuseHalfDoneRestore } from "../recovery/restore-state.ts";
+import { applyProgram, told } from "./apply.ts";
 
 const address = z.strictObject({ host: z.string(), port: z.int(), database: z.string() });
 const database = z.strictObject({ rw: address, ro: address, settings: z.string() });
@@ -80,7 +80,7 @@ export const command = defineCommand({
     report("looking at what exists and what would change");
     const steps = await previewSteps(workspace);
     await allowLosses(workspace, steps, context);
-    if (steps.length > 0) await apply(workspace, context);
+    if (steps.length > 0) await applyProgram(workspace, context);
     await keepConfiguration(paths);
 
     const descriptor = await readDescriptorIfExists(context.stack, paths);
@@ -159,14 +159,6 @@ function edgeOf(
   return url === undefined ? null : { url };
 }
 
-/** The engine kit tells of minutes of work: plain lines, above whatever else is shown. */
-function told(context: Context): (line: string) => void {
-  return (line) => {
-    context.progress.clear();
-    process.stderr.write(`${line}\n`);
-  };
-}
-
 /**
  * Types whose resources are files and processes of this host. They can be repaired while the
  * database is down; everything else needs it.
@@ -197,7 +189,7 @@ async function startOrRepair(
       `${messageOf(error)}\nThe stack does not start as it is: its files and services are repaired first.\n`,
     );
     const targets = hostTypes.flatMap((type) => ["--target", `**${type}::*`]);
-    await apply(workspace, context, targets);
+    await applyProgram(workspace, context, targets);
     await startCluster(descriptor, { report, leaderTimeoutMs: leaderTimeoutsMs.repaired });
   }
 }
@@ -218,21 +210,4 @@ async function allowLosses(
   context.progress.clear();
   await context.confirm(`This would lose data:\n${lines.join("\n")}`);
   for (const { urn } of losses) await pulumi(workspace, ["state", "unprotect", urn, "--yes"]);
-}
-
-async function apply(
-  workspace: Workspace,
-  context: Context,
-  extra: readonly string[] = [],
-): Promise<void> {
-  context.progress.clear();
-  const code = await showPulumi(
-    workspace,
-    ["up", "--yes", "--skip-preview", "--refresh", "--suppress-outputs", ...extra],
-    context.signal,
-  );
-  if (code === 0) return;
-  throw new CtmError("up-failed", "Pulumi did not finish; what it said stands above", {
-    next: "mend the cause, then npm run up again: it goes on where this run stopped",
-  });
 }

@@ -46,6 +46,12 @@ export const hexId = (): string => randomBytes(16).toString("hex");
 
 const now = (): string => `${new Date().toISOString().slice(0, 19)}Z`;
 
+/** When a duration such as "8760h" is over. */
+function afterHours(duration: unknown): string {
+  const hours = typeof duration === "string" ? Number.parseInt(duration, 10) : 8760;
+  return new Date(Date.now() + hours * 3_600_000).toISOString();
+}
+
 /** Times that answers hold; the provider does not compare them. */
 const times = (before: Item | undefined): Item => ({
   created_at: before?.["created_at"] ?? now(),
@@ -118,7 +124,7 @@ function completeServiceToken(sent: Item, _: World, before: Item | undefined): I
     client_id: before?.["client_id"] ?? `${hexId()}.access`,
     // Shown with its creation only.
     client_secret: before?.["client_secret"] ?? randomBytes(32).toString("hex"),
-    expires_at: before?.["expires_at"] ?? now(),
+    expires_at: before?.["expires_at"] ?? afterHours(sent["duration"]),
     last_seen_at: null,
     ...sent,
     ...times(before),
