@@ -6,7 +6,7 @@ import {
   tokenName,
 } from "../../infra/cloudflare/declared.ts";
 import { zoneRules, type RateLimitRule, type Rule } from "../../infra/cloudflare/rules/index.ts";
-import { ruleSettings, type CloudflareSettings } from "../../infra/cloudflare/settings.ts";
+import type { CloudflareSettings } from "../../infra/cloudflare/settings.ts";
 import { CtmError } from "#system";
 import { countText } from "../text.ts";
 import type { CloudflareClient } from "../../infra/cloudflare/cloudflare-client.ts";
@@ -226,7 +226,7 @@ const inspectServiceTokens: Inspection = async (client, settings, now) => {
 };
 
 const inspectRules: Inspection = async (client, settings) => {
-  const { custom, rateLimits, managed } = zoneRules(ruleSettings(settings));
+  const { custom, rateLimits, managed } = zoneRules(settings);
   const phases: [phase: string, rules: object[]][] = [
     ["http_request_firewall_custom", custom.map(inApiWords)],
     ["http_ratelimit", rateLimits.map(limitInApiWords)],

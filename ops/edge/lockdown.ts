@@ -53,7 +53,7 @@ export const command = defineCommand({
     const edge = await changeSettings(
       context,
       // What is undefined does not reach the configuration, which is JSON.
-      (settings) => ({ ...settings, lockdown: wanted }),
+      (configured) => ({ ...configured, lockdown: wanted }),
       targets,
     );
     context.progress.step("asking Cloudflare whether it holds the rules");

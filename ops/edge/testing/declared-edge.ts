@@ -10,7 +10,7 @@ import {
   tokenName,
 } from "../../../infra/cloudflare/declared.ts";
 import { zoneRules } from "../../../infra/cloudflare/rules/index.ts";
-import { ruleSettings, type CloudflareSettings } from "../../../infra/cloudflare/settings.ts";
+import type { CloudflareSettings } from "../../../infra/cloudflare/settings.ts";
 import { exampleSettings } from "../../../infra/cloudflare/testing/example-settings.ts";
 import { CloudflareEmulator } from "../../../test/cloudflare/emulator.ts";
 import { commands } from "../../commands.ts";
@@ -134,7 +134,7 @@ async function fill(settings: CloudflareSettings, token: string): Promise<void> 
   for (const [setting, value] of Object.entries(declaredZoneSettings(settings))) {
     await send("PATCH", `${zone}/settings/${setting}`, { value });
   }
-  const rules = zoneRules(ruleSettings(settings));
+  const rules = zoneRules(settings);
   const phases: [string, object[]][] = [
     ["http_request_firewall_custom", rules.custom],
     [
