@@ -1,6 +1,6 @@
 -- What somebody would try who has a login, or an injection into one, and what comes of it.
 BEGIN;
-SELECT plan(109);
+SELECT plan(139);
 
 CREATE TEMPORARY TABLE victim AS SELECT * FROM generate_api_key('victim', 'bob', '["admin"]');
 GRANT SELECT ON victim TO PUBLIC;
@@ -16,6 +16,8 @@ SET LOCAL app.current_user_id = 'alice';
 CREATE FUNCTION pg_temp.attempt(login text, statement text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     answer text;
+    detail text;
+    hint text;
 BEGIN
     BEGIN
         EXECUTE format('SET LOCAL SESSION AUTHORIZATION %I', login);
@@ -23,17 +25,22 @@ BEGIN
         RAISE EXCEPTION SQLSTATE 'UNDO1';
     EXCEPTION
         WHEN SQLSTATE 'UNDO1' THEN RETURN answer;
-        WHEN OTHERS THEN RETURN SQLSTATE || CASE WHEN SQLERRM ~ 's3cret|[0-9a-f]{64}' THEN ' leaks' ELSE '' END;
+        WHEN OTHERS THEN
+            GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+            RETURN SQLSTATE || CASE WHEN SQLERRM || detail || hint ~ 's3cret|[0-9a-f]{64}' THEN ' leaks' ELSE '' END;
     END;
 END
 $$;
 
--- Logins of each group, beside the two of ours.
+-- Logins of each group, beside those of ours.
 CREATE ROLE test_person LOGIN IN ROLE authenticated_users;
 CREATE ROLE test_service LOGIN IN ROLE api_users;
 CREATE ROLE test_report LOGIN IN ROLE readonly_users;
 CREATE TEMPORARY TABLE logins (login text);
-INSERT INTO logins VALUES ('ctm_api'), ('ctm_query'), ('test_person'), ('test_service'), ('test_report');
+INSERT INTO logins VALUES ('ctm_api'), ('ctm_query'), ('ctm_monitor'), ('test_person'), ('test_service'), ('test_report');
+
+SELECT is(pg_temp.attempt(login, 'SELECT count(*) FROM public.api_keys'), '42501', login || ' does not enter the schema')
+FROM unnest('{ctm_backup,ctm_replicator}'::text[]) login;
 
 -- Becoming somebody else
 SELECT is(pg_temp.attempt(login, 'SET LOCAL ROLE ctm_owner'), '42501', login || ' does not become the owner') FROM logins;
@@ -49,11 +56,12 @@ SELECT is(pg_temp.attempt('ctm_query',
 -- Claiming to be an administrator
 SELECT is(pg_temp.attempt(login, $$SELECT count(*) FROM (SELECT set_config('app.user_role', 'admin', true)) claim,
                                    api_keys WHERE user_id = 'bob'$$),
-          CASE login WHEN 'ctm_query' THEN '1' WHEN 'test_service' THEN '42501' ELSE '0' END,
+          CASE WHEN login = 'ctm_query' THEN '1' WHEN login IN ('ctm_api', 'test_person', 'test_report') THEN '0' ELSE '42501' END,
           login || ' sees no more keys by calling itself an administrator') FROM logins;
 SELECT is(pg_temp.attempt(login, $$SELECT count(*) FROM (SELECT set_config('app.user_role', 'admin', true)) claim,
                                    configuration_settings WHERE is_sensitive$$),
-          '0', login || ' sees no sensitive setting so') FROM logins;
+          CASE login WHEN 'ctm_monitor' THEN '42501' ELSE '0' END,
+          login || ' sees no sensitive setting so') FROM logins;
 
 -- Hashes and secrets, by every road
 CREATE TEMPORARY TABLE roads (statement text, what text);
@@ -71,7 +79,14 @@ INSERT INTO roads VALUES
     ($$SELECT table_to_xml('api_keys', true, false, '')$$, 'a table as XML'),
     ($$SELECT query_to_xml('SELECT key_hash FROM api_keys', true, false, '')$$, 'a query as XML'),
     ($$SELECT schema_to_xml('public', true, false, '')$$, 'the schema as XML'),
-    ($$SELECT pg_read_file('postgresql.conf')$$, 'a file');
+    ($$SELECT pg_read_file('postgresql.conf')$$, 'a file'),
+    ($$SELECT string_agg(row_to_json(v)::text, '') FROM task_performance_summary v$$, 'a materialised view'),
+    ($$SELECT string_agg(row_to_json(v)::text, '') FROM task_dependency_tree v$$, 'the other materialised view'),
+    ($$SELECT string_agg(row_to_json(v)::text, '') FROM comprehensive_dashboard v$$, 'the dashboard'),
+    ($$SELECT string_agg(row_to_json(f)::text, '') FROM get_error_statistics() f$$, 'a function'),
+    ($$UPDATE api_keys SET key_name = NULL RETURNING 'done'$$, 'what a refused change says'),
+    ($$INSERT INTO configuration_settings (setting_key, setting_value, setting_type)
+       VALUES ('payment.token', '1', 'number') RETURNING 'done'$$, 'what a refused setting says');
 SELECT is_empty(
     $$SELECT login, what, pg_temp.attempt(login, statement) FROM logins, roads
       WHERE pg_temp.attempt(login, statement) ~ 's3cret|PGP|[0-9a-f]{64}|leaks'$$,
@@ -80,6 +95,28 @@ SELECT is_empty(
     $$SELECT login, pg_temp.attempt(login, statement) FROM logins, roads
       WHERE what = 'the activity view' AND pg_temp.attempt(login, statement) NOT IN ('42501')$$,
     'the activity view shows nothing of keys');
+
+SELECT is(pg_temp.attempt('test_person', 'UPDATE api_keys SET key_name = NULL'), '23502',
+    'a change of one''s own key is refused without showing its row');
+SELECT is_empty(
+    $$SELECT view.oid::regclass, guarded.oid::regclass
+      FROM pg_class view JOIN pg_rewrite ON ev_class = view.oid
+      JOIN pg_depend ON classid = 'pg_rewrite'::regclass AND objid = pg_rewrite.oid
+      JOIN pg_class guarded ON refclassid = 'pg_class'::regclass AND guarded.oid = refobjid
+      WHERE view.relkind = 'm' AND guarded.relrowsecurity$$,
+    'no materialised view, which no policy reaches, is made of a guarded table');
+
+-- Foreign keys, by which somebody could find out what exists
+SELECT is_empty(
+    $$SELECT conname FROM pg_constraint JOIN pg_class guarded ON guarded.oid = confrelid
+      WHERE contype = 'f' AND relrowsecurity$$,
+    'no foreign key leads to a guarded table');
+SELECT is(
+    pg_temp.attempt(login, format($$INSERT INTO api_access_logs (request_id, endpoint, method, api_key_id)
+                                    VALUES ('r', '/', 'GET', %L) RETURNING 'taken'$$, (SELECT id FROM victim))),
+    pg_temp.attempt(login, format($$INSERT INTO api_access_logs (request_id, endpoint, method, api_key_id)
+                                    VALUES ('r', '/', 'GET', %L) RETURNING 'taken'$$, gen_random_uuid())),
+    login || ' learns from no log row whether a key exists') FROM logins;
 
 -- The lookup, which the API may call
 SELECT is(pg_temp.attempt('ctm_api', $$SELECT count(*) FROM find_api_key('ctm_')$$), '0', 'the lookup lists no keys');
