@@ -18,6 +18,10 @@ const benches: Readonly<Record<string, Bench>> = {
     does: "what the edge's rules block of other people's attacks; --misses lists what they miss",
     run: async (args) => (await import("./edge.ts")).benchEdge(args),
   },
+  database: {
+    does: "the schema beside the document's own, untuned: writes, retention, dependency tree, guarded log",
+    run: async (args) => (await import("./database.ts")).benchDatabase(args),
+  },
   pgtap: {
     does: "pgtap-runner beside pg_prove",
     run: async () => (await import("./pgtap.ts")).benchPgtap(),

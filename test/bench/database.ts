@@ -1,12 +1,14 @@
 import { readFile } from "node:fs/promises";
+import { parseArgs } from "node:util";
 import type { Client } from "pg";
-import { connect, disconnect } from "../runner/connect.ts";
-import { makeFreshDatabase } from "../runner/fresh-database.ts";
-import { startScratchServer, type ScratchServer } from "../runner/scratch-server.ts";
+import { CtmError } from "#system";
+import { connect, disconnect } from "../../database/runner/connect.ts";
+import { makeFreshDatabase } from "../../database/runner/fresh-database.ts";
+import { startScratchServer, type ScratchServer } from "../../database/runner/scratch-server.ts";
 
 /** Each way is measured so often, in turns with the others, and its best time counts. */
-const rounds = 5;
-const fixtures = new URL("../fixtures/document/", import.meta.url);
+const rounds = 3;
+const fixtures = new URL("../../database/fixtures/document/", import.meta.url);
 
 /** A way to do something, in one of the two databases. */
 interface Way {
@@ -30,11 +32,11 @@ interface Contest {
  * the dependency tree, the guarded log. Prints a table of milliseconds and ratios.
  * Linux only, for it reads how much processor time the server took.
  *
- * @param args `--scale N`: the size of the data, 1 for the full 2.5 million log rows; default 0.2
+ * @param args `--scale N`: the size of the data; default 1, 2.5 million log rows and 100,000 tasks
+ * @throws CtmError `bad-usage`
  */
 export async function benchDatabase(args: readonly string[]): Promise<void> {
-  const scale = Number(args[args.indexOf("--scale") + 1] ?? (args.length === 0 ? "0.2" : ""));
-  if (!(scale > 0)) throw new Error("--scale needs a number above 0");
+  const scale = readScale(args);
   const server = await startScratchServer({
     settings: { shared_buffers: "256MB", max_wal_size: "4GB", autovacuum: "off" },
   });
@@ -49,6 +51,19 @@ export async function benchDatabase(args: readonly string[]): Promise<void> {
   } finally {
     await server.stop();
   }
+}
+
+function readScale(args: readonly string[]): number {
+  const { values } = parseArgs({
+    args: [...args],
+    options: { scale: { type: "string", default: "1" } },
+  });
+  const scale = Number(values.scale);
+  if (scale > 0) return scale;
+  throw new CtmError("bad-usage", `--scale ${values.scale} is no number above 0`, {
+    next: "npm run bench -- database --scale 0.1",
+    exitCode: 2,
+  });
 }
 
 async function makeDatabases(server: ScratchServer): Promise<void> {
@@ -274,5 +289,3 @@ const monthsOfThePast = `
       RESET ROLE;
   END
   $$;`;
-
-if (import.meta.main) await benchDatabase(process.argv.slice(2));
