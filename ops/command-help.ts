@@ -68,7 +68,8 @@ function shapeOf(schema: z.core.JSONSchema._JSONSchema): string {
   if (schema.enum !== undefined) {
     return schema.enum.map((word) => JSON.stringify(word)).join(" | ");
   }
-  if (schema.anyOf !== undefined) return schema.anyOf.map((each) => shapeOf(each)).join(" | ");
+  const choices = schema.anyOf ?? schema.oneOf;
+  if (choices !== undefined) return choices.map((each) => shapeOf(each)).join(" | ");
   if (schema.items !== undefined && !Array.isArray(schema.items)) {
     return `[${shapeOf(schema.items)}]`;
   }

@@ -96,6 +96,21 @@ export const commands: readonly Entry[] = [
     load: () => import("./restore/index.ts"),
   },
   {
+    name: "restore list",
+    summary: "the scratch instances, and when they expire",
+    load: () => import("./restore/list.ts"),
+  },
+  {
+    name: "restore remove",
+    summary: "take scratch instances away",
+    load: () => import("./restore/remove.ts"),
+  },
+  {
+    name: "drill",
+    summary: "a restore, proven from end to end",
+    load: () => import("./drill/index.ts"),
+  },
+  {
     name: "key create",
     summary: "make an API key",
     load: () => import("./key/create.ts"),

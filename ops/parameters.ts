@@ -2,6 +2,7 @@
  * Flags and positional arguments of a command: each says what it is called in the help, what it
  * means, and how its text becomes a value. The type of the value follows from the reader.
  */
+import { normalize } from "node:path";
 
 /** Turns what a person typed into a value. @throws Unreadable with the reason, for people */
 export type Reader<T> = (text: string) => T;
@@ -103,6 +104,12 @@ export function repeated<T>(
 
 /** Any text at all. */
 export const anyText: Reader<string> = (text) => text;
+
+/** A path that means the same wherever one stands. */
+export const absolutePath: Reader<string> = (given) => {
+  if (!given.startsWith("/")) throw new Unreadable(`"${given}" is not an absolute path`);
+  return normalize(given).replace(/(?<=.)\/$/, "");
+};
 
 /** Text that says something, up to a length in characters. */
 export function textUpTo(longest: number): Reader<string> {

@@ -5,6 +5,7 @@ import { defineCommand, type Context } from "../command.ts";
 import { readCluster } from "../facts/cluster.ts";
 import { backrestFailure, readRepository } from "../facts/repository.ts";
 import { openStack } from "../open-stack.ts";
+import { takeMark } from "../recovery/marks.ts";
 import { defaulted, oneOf } from "../parameters.ts";
 import { createShell } from "../shell.ts";
 import { bytesText, durationText, timeText } from "../text.ts";
@@ -26,7 +27,8 @@ export const command = defineCommand({
   flags: {},
   document: backupDocument,
   async run({ type }, context) {
-    const { descriptor } = await openStack(context);
+    const stack = await openStack(context);
+    const { descriptor } = stack;
     const [before, member] = await Promise.all([
       readRepository(descriptor, context, infoMs),
       leaderOf(descriptor, context),
@@ -52,6 +54,9 @@ export const command = defineCommand({
         { next: `ctm logs ${member.name}`, exitCode: 3 },
       );
     }
+    context.progress.step("counting rows, for drills to compare with");
+    // A backup is none the worse for a leader too busy to be counted.
+    await takeMark(stack).catch(() => undefined);
     return backupRow(taken);
   },
   render: ({ label, type, took_ms, database_bytes, stored_bytes, stopped_at }) =>

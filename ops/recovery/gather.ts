@@ -29,7 +29,7 @@ export interface Gathered {
  */
 export async function gather(
   stack: Stack,
-  context: Context,
+  context: Pick<Context, "env" | "signal" | "progress">,
   name: string | undefined,
 ): Promise<Gathered> {
   const { descriptor, paths } = stack;

@@ -4,7 +4,7 @@ import { checkMayControl } from "../check-may-control.ts";
 import { badUsage, defineCommand, type Context } from "../command.ts";
 import { openStack, type Stack } from "../open-stack.ts";
 import { createPaint } from "../paint.ts";
-import { anyText, defaulted, optional, toggle, wholeNumber } from "../parameters.ts";
+import { absolutePath, anyText, defaulted, optional, toggle, wholeNumber } from "../parameters.ts";
 import { gather, type Gathered } from "../recovery/gather.ts";
 import { confirmRestore, restoreInPlace, undoRestore } from "../recovery/in-place.ts";
 import { locate } from "../recovery/locate.ts";
@@ -17,7 +17,16 @@ import {
 } from "../recovery/restore-state.ts";
 import { parseBeforeDrop, parseTarget, type Target } from "../recovery/target.ts";
 import { durationText, timeText } from "../text.ts";
+import { recoveredDocument, recoveredText, restoreInto, type RecoveredDocument } from "./into.ts";
 import { planDocument, planRow, planText } from "./plan-document.ts";
+import {
+  copiedDocument,
+  copiedText,
+  copyTable,
+  tableName,
+  type CopiedDocument,
+  type TableName,
+} from "./table.ts";
 
 const restoredDocument = z.strictObject({
   action: z.literal("restored"),
@@ -41,6 +50,8 @@ const restoredDocument = z.strictObject({
 const restoreDocument = z.discriminatedUnion("action", [
   z.strictObject({ action: z.literal("planned"), plan: planDocument }),
   restoredDocument,
+  recoveredDocument,
+  copiedDocument,
   z.strictObject({ action: z.literal("undone"), member: z.string(), target: z.string() }),
   z.strictObject({ action: z.literal("confirmed"), removed: z.string() }),
 ]);
@@ -55,6 +66,14 @@ A target is a time with its zone ("2026-11-24 02:10:44Z", "2026-11-24 03:10 Euro
     {
       run: "ctm restore --before-drop tasks",
       does: "to just before the table was dropped or emptied",
+    },
+    {
+      run: "ctm restore --before-drop tasks --into /var/tmp/before",
+      does: "a server beside the stack, to look at what was there",
+    },
+    {
+      run: "ctm restore --into /var/tmp/before --table tasks",
+      does: "copies the table from there into the live database, under a new name",
     },
     { run: "ctm restore --undo", does: "brings the data of before the restore back" },
     { run: "ctm restore --confirm", does: "it is right: removes the data of before" },
@@ -73,6 +92,18 @@ A target is a time with its zone ("2026-11-24 02:10:44Z", "2026-11-24 03:10 Euro
     plan: toggle("show the plan and touch nothing"),
     undo: toggle("bring the data of before the restore back"),
     confirm: toggle("remove the data of before the restore"),
+    into: optional(
+      "FOLDER",
+      "beside the stack, as a server of its own in this new folder",
+      absolutePath,
+    ),
+    expires: defaulted("HOURS", "when that server goes away", "24", wholeNumber(1, 24 * 365)),
+    table: optional(
+      "TABLE",
+      "with --into: copy this table's rows from there into the live database",
+      tableName,
+    ),
+    as: optional("NAME", "name of the copy (default: the table's with the time)", anyText),
   },
   destructive: true,
   document: restoreDocument,
@@ -83,10 +114,16 @@ A target is a time with its zone ("2026-11-24 02:10:44Z", "2026-11-24 03:10 Euro
       ...(input.undo ? ["--undo"] : []),
       ...(input.confirm ? ["--confirm"] : []),
     ];
+    if (input.into !== undefined && input.table !== undefined && asked.length === 0) {
+      return await copyTable(await openStack(context), tableOf(input, input.table), context);
+    }
+    if (input.into === undefined && (input.table !== undefined || input.as !== undefined)) {
+      throw badUsage("--table and --as need --into, the scratch instance to copy from");
+    }
     if (asked.length !== 1) {
       throw badUsage(
         asked.length === 0
-          ? "one of --to, --before-drop, --undo and --confirm is needed"
+          ? "one of --to, --before-drop, --undo and --confirm is needed, or --into with --table"
           : `${asked.join(" and ")} do not go together`,
       );
     }
@@ -97,6 +134,9 @@ A target is a time with its zone ("2026-11-24 02:10:44Z", "2026-11-24 03:10 Euro
       return { action: "planned" as const, plan: planRow(plan) };
     }
     await checkMayControl(stack.descriptor);
+    if (target !== undefined && input.into !== undefined) {
+      return await beside(stack, target, { ...input, into: input.into }, context);
+    }
     await takeRestoreTurn(stack.paths, (line) => context.progress.step(line));
     const state = await readRestoreState(stack.paths);
     if (target !== undefined) return await restore(stack, target, input, state, context);
@@ -136,6 +176,10 @@ A target is a time with its zone ("2026-11-24 02:10:44Z", "2026-11-24 03:10 Euro
           "  ctm backup full       the next restore is then a short one",
           "  ctm restore --confirm when it is right, or --undo when it is not",
         ].join("\n");
+      case "recovered":
+        return recoveredText(document);
+      case "copied":
+        return copiedText(document);
       case "undone":
         return `the data of before the restore to ${document.target} is back, led by ${document.member}\n\nnext: ctm status`;
       case "confirmed":
@@ -144,7 +188,29 @@ A target is a time with its zone ("2026-11-24 02:10:44Z", "2026-11-24 03:10 Euro
   },
 });
 
+/** A scratch instance, and one table of it if asked for. */
+async function beside(
+  stack: Stack,
+  target: Target,
+  input: Input & { into: string },
+  context: Context,
+): Promise<RecoveredDocument | CopiedDocument> {
+  const { into: directory, expires, repository, timeline, table } = input;
+  const expiresAt = new Date(Date.now() + expires * 3_600_000);
+  const options = { target, directory, expiresAt, repository, timeline };
+  const recovered = await restoreInto(stack, options, context);
+  return table === undefined ? recovered : await copyTable(stack, tableOf(input, table), context);
+}
+
+function tableOf({ into, as }: Input, table: TableName) {
+  return { directory: into ?? "", table, as };
+}
+
 interface Input {
+  into: string | undefined;
+  expires: number;
+  table: TableName | undefined;
+  as: string | undefined;
   to: string | undefined;
   beforeDrop: string | undefined;
   drop: number;

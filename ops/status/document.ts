@@ -68,7 +68,12 @@ export const statusDocument = z.strictObject({
       })
       .nullable(),
     last_drill: z
-      .strictObject({ at: time, ok: z.boolean(), rto_ms: z.int(), rpo_ms: z.int() })
+      .strictObject({
+        at: time,
+        ok: z.boolean(),
+        rto_ms: z.int().nullable(),
+        rpo_ms: z.int().nullable(),
+      })
       .nullable(),
   }),
   api: z.strictObject({

@@ -16,6 +16,7 @@ import {
   type ArchiveListing,
 } from "../recovery/archive.ts";
 import { readCopierState, type CopierState } from "../recovery/copier/state.ts";
+import { lastDrill, type DrillDocument } from "../drill/report.ts";
 import { within } from "../facts/within.ts";
 import type { Stack } from "../open-stack.ts";
 
@@ -40,6 +41,7 @@ export interface Probes {
   api: Probe<ApiFacts>;
   tunnel: Probe<TunnelFacts>;
   schema: Probe<{ version: string | null; pending: number }>;
+  drill: Probe<{ last: DrillDocument | null }>;
 }
 
 /** No part may hold up the answer for longer than this. */
@@ -54,7 +56,7 @@ export async function gather(
   const connection = (role: LoginRole, door: "rw" | "ro") => stackConnection(stack, role, door);
   const archive = probe(readNearArchive(stack, context));
   const far = probe(readFar(stack));
-  const [services, cluster, rw, ro, archiver, firstRepository, api, tunnel, schema] =
+  const [services, cluster, rw, ro, archiver, firstRepository, api, tunnel, schema, drill] =
     await Promise.all([
       probe(readServices(descriptor)),
       probe(
@@ -69,6 +71,7 @@ export async function gather(
       probe(readApi(descriptor.api.adminUrl, { timeoutMs: probeMs, signal: context.signal })),
       probe(readTunnel(descriptor, { timeoutMs: probeMs, signal: context.signal })),
       probe(connection("ctm_migrator", "rw").then(readSchema)),
+      probe(lastDrill(stack.paths).then((last) => ({ last }))),
     ]);
   // Both were read at once: a segment archived in between is in one and not yet in the other.
   const repository = isBehind(archiver.facts, firstRepository.facts)
@@ -86,6 +89,7 @@ export async function gather(
     api,
     tunnel,
     schema,
+    drill,
   };
 }
 

@@ -1,4 +1,5 @@
 import { defineCommand } from "../command.ts";
+import type { DrillDocument } from "../drill/report.ts";
 import { recoverableWindow, windowStart } from "../facts/window.ts";
 import { openStack, type Stack } from "../open-stack.ts";
 import { statusDocument, type StatusDocument } from "./document.ts";
@@ -100,7 +101,7 @@ export function describe({ descriptor }: Stack, probes: Probes, now: Date): Stat
               failing: archiver.facts.failing,
               waiting_segments: archiver.facts.waiting,
             },
-      last_drill: null,
+      last_drill: drillOf(probes.drill.facts?.last ?? null),
     },
     api: {
       url: api.url,
@@ -132,6 +133,12 @@ function farCopy({ far: { facts } }: Probes, now: Date) {
     behind_bytes: facts.behind_bytes,
     behind_ms: lagOf(facts, now),
   };
+}
+
+function drillOf(last: DrillDocument | null): StatusDocument["backup"]["last_drill"] {
+  if (last === null) return null;
+  const { at, ok, rto_ms, rpo_ms } = last;
+  return { at, ok, rto_ms, rpo_ms };
 }
 
 function reachable({ facts, failure }: Probes["rw"]): boolean | null {

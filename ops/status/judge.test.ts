@@ -86,6 +86,7 @@ function healthy(): Probes {
     api: good({ version: "0.1.0", pools: [{ name: "primary", busy: 1, max: 10, waiting: 0 }] }),
     tunnel: good({ connections: 4 }),
     schema: good({ version: "002", pending: 0 }),
+    drill: good({ last: null }),
   };
 }
 

@@ -4,6 +4,7 @@ import { nearRepositories } from "../recovery/archive.ts";
 import type { CopierState } from "../recovery/copier/state.ts";
 import { auditArchive, type Gap } from "../recovery/gaps.ts";
 import { countText, durationText } from "../text.ts";
+import { problemsOf } from "../drill/report.ts";
 import type { Problem, StatusDocument } from "./document.ts";
 import type { Probe, Probes } from "./gather.ts";
 
@@ -25,6 +26,7 @@ export function judge(descriptor: Descriptor, probes: Probes, now: Date): Proble
     return [
       problem("stack-stopped", `nothing of the stack runs: ${services.failure}`, "ctm start"),
       ...judgeBackups(descriptor, probes, now),
+      ...judgeDrill(probes),
     ];
   }
   return [
@@ -36,6 +38,7 @@ export function judge(descriptor: Descriptor, probes: Probes, now: Date): Proble
     ...judgeGaps(descriptor, probes, now),
     ...judgeBackups(descriptor, probes, now),
     ...judgeFar(descriptor, probes, now),
+    ...judgeDrill(probes),
     ...judgeApi(descriptor, probes),
     ...judgeTunnel(descriptor, probes),
     // With the port closed there was nobody to ask.
@@ -243,6 +246,21 @@ function judgeFar(descriptor: Descriptor, { far }: Probes, now: Date): Problem[]
       "far-behind",
       `the far copy is ${durationText(behind)} behind, and the RPO is ${rpoMinutes} min${error === null ? "" : `: ${error}`}`,
       logs,
+    ),
+  ];
+}
+
+/** A backup that could not be restored the last time somebody tried is none. */
+function judgeDrill({ drill }: Probes): Problem[] {
+  const last = drill.facts?.last ?? null;
+  if (last === null || last.ok) {
+    return failed("drill-unknown", "the last drill's report cannot be read", drill, "ctm drill");
+  }
+  return [
+    problem(
+      "drill-failed",
+      `the last drill failed: ${problemsOf(last)[0] ?? last.report}`,
+      "ctm drill",
     ),
   ];
 }

@@ -83,7 +83,7 @@ function parts(status: StatusDocument, paint: Paint): [string, string][] {
       "drill",
       backup.last_drill === null
         ? "none yet"
-        : `${timeText(backup.last_drill.at)} ${backup.last_drill.ok ? "passed" : paint.bad("failed")}, RTO ${durationText(backup.last_drill.rto_ms)}, RPO ${durationText(backup.last_drill.rpo_ms)}`,
+        : `${timeText(backup.last_drill.at)} ${backup.last_drill.ok ? "passed" : paint.bad("failed")}, RTO ${measured(backup.last_drill.rto_ms)}, RPO ${measured(backup.last_drill.rpo_ms)}`,
     ],
     [
       "alerts",
@@ -94,6 +94,10 @@ function parts(status: StatusDocument, paint: Paint): [string, string][] {
           : paint.bad(status.alerts.firing.map(({ name }) => name).join(", ")),
     ],
   ];
+}
+
+function measured(ms: number | null): string {
+  return ms === null ? "unknown" : durationText(ms);
 }
 
 /** The newest segment that is in every near repository. */

@@ -22,6 +22,10 @@ const benches: Readonly<Record<string, Bench>> = {
     does: "the schema beside the document's own, untuned: writes, retention, dependency tree, guarded log",
     run: async (args) => (await import("./database.ts")).benchDatabase(args),
   },
+  backup: {
+    does: "backups and restores beside bare pgBackRest, predictions beside measurements",
+    run: async () => (await import("./backup.ts")).benchBackup(),
+  },
   pgtap: {
     does: "pgtap-runner beside pg_prove",
     run: async () => (await import("./pgtap.ts")).benchPgtap(),

@@ -1,0 +1,124 @@
+import { z } from "zod";
+import { statfs } from "node:fs/promises";
+import { dirname } from "node:path";
+import type { Context } from "../command.ts";
+import type { Stack } from "../open-stack.ts";
+import { archiveNow } from "../recovery/archived-now.ts";
+import { gather, type Gathered } from "../recovery/gather.ts";
+import { locate, type Place } from "../recovery/locate.ts";
+import { makePlan } from "../recovery/plan.ts";
+import { recordMeasurement } from "../recovery/rates.ts";
+import { recoverBeside, recoveryOf, removeExpired } from "../recovery/scratch.ts";
+import { targetText, type Target } from "../recovery/target.ts";
+import { timeText } from "../text.ts";
+
+/** A scratch instance, as the document of `ctm restore --into` has it. */
+export const recoveredDocument = z.strictObject({
+  action: z.literal("recovered"),
+  directory: z.string(),
+  /** What was asked for, in words. */
+  target: z.string(),
+  repository: z.string(),
+  backup: z.string(),
+  /** What replay reached, by the server's own account. */
+  reached: z.strictObject({
+    evidence: z.string(),
+    lsn: z.string(),
+    last_commit_at: z.string().nullable(),
+  }),
+  expires_at: z.iso.datetime(),
+  /** A command that connects to it, for root or the PostgreSQL user. */
+  connect: z.string(),
+  files_ms: z.int(),
+  replay_ms: z.int(),
+});
+export type RecoveredDocument = z.infer<typeof recoveredDocument>;
+
+export function recoveredText(document: RecoveredDocument): string {
+  const { target, reached, directory, expires_at, connect, backup, repository } = document;
+  return [
+    `a server at ${target} runs in ${directory}, and it is proven: ${reached.evidence}`,
+    `  last commit  ${reached.last_commit_at === null ? "before the backup" : timeText(reached.last_commit_at)}, replayed to ${reached.lsn}`,
+    `  from         ${backup} of repository ${repository}`,
+    `  connect      ${connect}    (as root or the PostgreSQL user; the live database is untouched)`,
+    `  expires      ${timeText(expires_at)}: the next restore or drill after that removes it`,
+    "",
+    "next:",
+    `  ctm restore --into ${directory} --table TABLE    copies a table into the live database`,
+    `  ctm restore remove ${directory}`,
+  ].join("\n");
+}
+
+/**
+ * Makes a scratch instance at a target, beside the stack, which goes on untouched. It runs until it
+ * expires or is removed.
+ *
+ * @throws CtmError `directory-exists`, `socket-path-too-long` (exit 2), whatever is in the way of
+ *   the plan, and what replay throws
+ */
+export async function restoreInto(
+  stack: Stack,
+  options: {
+    target: Target;
+    directory: string;
+    expiresAt: Date;
+    repository: string | undefined;
+    timeline: number | undefined;
+  },
+  context: Context,
+): Promise<RecoveredDocument> {
+  const { paths, descriptor } = stack;
+  const { target, directory, expiresAt } = options;
+  await removeExpired(paths, new Date());
+  const { gathered, place } = await archivedPlace(stack, options, context);
+  const { bavail, bsize } = await statfs(dirname(directory));
+  const facts = { ...gathered.facts, live: null, freeBytes: bavail * bsize };
+  const plan = makePlan(target, place, facts);
+  const recovered = await recoverBeside(
+    stack,
+    recoveryOf({ plan, repository: gathered.repository }, descriptor),
+    { directory, purpose: "look", target: targetText(target), expiresAt },
+    context,
+  );
+  const { instance, reached, filesMs, replayMs, promoteMs } = recovered;
+  instance.release();
+  await recordMeasurement(paths, {
+    at: new Date().toISOString(),
+    kind: "beside",
+    ...plan.work,
+    filesMs,
+    replayMs,
+    otherMs: promoteMs,
+  });
+  return {
+    action: "recovered",
+    directory,
+    target: targetText(target),
+    repository: gathered.repository.name,
+    backup: plan.backup.label,
+    reached: {
+      evidence: reached.evidence,
+      lsn: reached.lsn,
+      last_commit_at: reached.lastCommitAt,
+    },
+    expires_at: expiresAt.toISOString(),
+    connect: `psql -h ${directory} -U postgres -d ${descriptor.postgres.database}`,
+    files_ms: filesMs,
+    replay_ms: replayMs,
+  };
+}
+
+/** Where the target is; what only the leader has of the way there is archived first. */
+async function archivedPlace(
+  stack: Stack,
+  options: { target: Target; repository: string | undefined; timeline: number | undefined },
+  context: Context,
+): Promise<{ gathered: Gathered; place: Place }> {
+  const { target, repository, timeline } = options;
+  const gathered = await gather(stack, context, repository);
+  const place = await locate(target, gathered.world, timeline);
+  const { unarchived } = makePlan(target, place, gathered.facts);
+  if (unarchived === 0) return { gathered, place };
+  await archiveNow(stack, gathered.repository, context);
+  return { gathered: await gather(stack, context, repository), place };
+}
