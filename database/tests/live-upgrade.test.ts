@@ -16,6 +16,7 @@ test(
     const upgrade = await upgradeWhileInUse(server, { tasks: 100_000, logRows: 500_000 });
     expect(upgrade.failures).toEqual([]);
     expect(upgrade.tooSlow).toEqual([]);
+    expect(upgrade.drift).toEqual([]);
     expect(upgrade.rowsAfter).toEqual(upgrade.rowsBefore);
     expect(upgrade.statements).toBeGreaterThan(upgrade.upgradeMs / 10);
   },

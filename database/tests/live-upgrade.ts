@@ -3,12 +3,14 @@ import { cpus, loadavg } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Client } from "pg";
 import { messageOf } from "#system";
+import { describeDifference } from "../catalog/compare-catalogs.ts";
 import { readBlocked } from "../runner/blockers.ts";
 import { connect, disconnect, type DatabaseConnection } from "../runner/connect.ts";
 import { migrateUp } from "../runner/migrate-up.ts";
 import type { AppliedFile } from "../runner/migration-run.ts";
 import { describeBlocked } from "../runner/run-errors.ts";
 import type { ScratchServer } from "../runner/scratch-server.ts";
+import { verifyMigrations } from "../runner/verify.ts";
 
 /** What a live database went through while it was upgraded. */
 export interface LiveUpgrade {
@@ -23,6 +25,8 @@ export interface LiveUpgrade {
   slowest: string;
   rowsBefore: Record<string, number>;
   rowsAfter: Record<string, number>;
+  /** What the catalog has otherwise than a fresh installation's. */
+  drift: string[];
 }
 
 const perSecond = 200;
@@ -109,6 +113,7 @@ export async function upgradeWhileInUse(
   const result = await migrateUp({ ...connection, role: "ctm_owner" });
   const upgradeMs = Math.round(performance.now() - start);
   await load.stop();
+  const { drift } = await verifyMigrations(connection);
 
   return {
     upgradeMs,
@@ -120,6 +125,7 @@ export async function upgradeWhileInUse(
     slowest: load.slowest,
     rowsBefore,
     rowsAfter: await countRows(connection),
+    drift: drift?.map(describeDifference) ?? ["not compared"],
   };
 }
 

@@ -31,6 +31,7 @@ it("a million tasks in use are upgraded while nobody waits two seconds", async (
   );
   expect(upgrade.failures).toEqual([]);
   expect(upgrade.tooSlow).toEqual([]);
+  expect(upgrade.drift).toEqual([]);
   expect(upgrade.rowsAfter).toEqual(upgrade.rowsBefore);
   expect(upgrade.statements).toBeGreaterThan(upgrade.upgradeMs / 10);
 });
