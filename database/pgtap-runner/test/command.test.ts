@@ -329,12 +329,15 @@ test("a report that nobody reads any more ends the run, and leaves nothing behin
   const child = spawn(process.execPath, [program, "-j1", "."], {
     cwd: directory,
     env: server.environment,
-    stdio: ["ignore", "pipe", "ignore"],
+    stdio: ["ignore", "pipe", "pipe"],
   });
-  const exit = once(child, "exit");
+  let stderr = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+  const exit = once(child, "close");
   await once(child.stdout, "data");
   child.stdout.destroy();
   await exit;
+  expect(stderr).toBe("");
   const left = await server.sql("SELECT FROM pg_database WHERE datname ~ '^pgtap_runner'");
   expect(left).toEqual([]);
 });

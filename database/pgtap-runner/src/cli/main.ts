@@ -4,6 +4,8 @@ import { runCommand } from "./run-command.ts";
 
 /** The command line. Sets the exit code; throws only what is a defect of ours. */
 export async function main(args: readonly string[]): Promise<void> {
+  // A reader that has gone (`| head`) may be noticed with the very last line: no reason to crash.
+  process.stdout.on("error", () => undefined);
   try {
     process.exitCode = args[0] === "rls" ? await rlsCommand(args.slice(1)) : await runCommand(args);
   } catch (error) {

@@ -98,4 +98,37 @@ describe("TAP as Perl's TAP::Parser reads it", () => {
     ]);
     expect(assertions[1]?.subtests).toEqual([]);
   });
+
+  test("what ended the subtests, and what they said while they passed, belongs to their test", () => {
+    const { assertions, counts } = parse(
+      [
+        "    # Subtest: unit.test_a()",
+        "    ok 1 - fine",
+        "    # three rows",
+        "    not ok 2 - broken",
+        '    # Failed test 2: "broken"',
+        "    # Test died: P0001: no more",
+        "    #         DETAIL:     for today",
+        "not ok 1 - unit.test_a",
+        '# Failed test 1: "unit.test_a"',
+        "    # Subtest: unit.test_b()",
+        "    # Test died: 22012: division by zero",
+        "not ok 2 - unit.test_b",
+        "1..2",
+      ].join("\n"),
+    );
+    expect(counts.failed).toBe(2);
+    expect(assertions).toMatchObject([
+      {
+        diagnostics: [
+          "three rows",
+          "Test died: P0001: no more",
+          "        DETAIL:     for today",
+          'Failed test 1: "unit.test_a"',
+        ],
+        subtests: [{ description: "broken", diagnostics: ['Failed test 2: "broken"'] }],
+      },
+      { diagnostics: ["Test died: 22012: division by zero"], subtests: [] },
+    ]);
+  });
 });

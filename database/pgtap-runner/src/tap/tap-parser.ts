@@ -54,6 +54,10 @@ export class TapParser {
   #testStatement: Statement | undefined;
   /** Subtests read so far, innermost last; they belong to the test that follows them. */
   #nested: { level: number; assertion: OpenAssertion }[] = [];
+  /** Said inside of the test that is to follow, and not about a subtest of it that failed. */
+  #nestedDiagnostics: string[] = [];
+  /** An exception has ended the subtests: what follows is about it. */
+  #died = false;
 
   constructor(listener: TapListener) {
     this.#listener = listener;
@@ -138,7 +142,10 @@ export class TapParser {
         .filter((nested) => isFailure(nested.assertion))
         .map((nested) => nested.assertion),
     );
+    assertion.diagnostics.push(...this.#nestedDiagnostics);
     this.#nested = [];
+    this.#nestedDiagnostics = [];
+    this.#died = false;
     if (match[2] !== undefined && Number(match[2]) !== this.#tests) {
       this.#problem(
         "out-of-sequence",
@@ -183,11 +190,12 @@ export class TapParser {
   /** Subtests count for nothing by themselves: they say why the test that follows them failed. */
   #nestedLine(level: number, text: string, statement: Statement | undefined): boolean {
     if (text.startsWith("#")) {
-      this.#comment(text, this.#nested.at(-1)?.assertion, statement);
+      this.#nestedComment(text, statement);
       return true;
     }
     const match = testPattern.exec(text);
     if (match === null) return planPattern.test(text);
+    this.#died = false;
     this.#testStatement = statement;
     const assertion = readAssertion(match, Number(match[2] ?? 0), statement);
     const deeper = this.#nested.filter((nested) => nested.level > level);
@@ -200,6 +208,19 @@ export class TapParser {
     );
     this.#nested.push({ level, assertion });
     return true;
+  }
+
+  #nestedComment(text: string, statement: Statement | undefined): void {
+    this.#died ||= text.startsWith("# Test died: ");
+    const subtest = this.#nested.at(-1)?.assertion;
+    if (!this.#died && subtest !== undefined && isFailure(subtest)) {
+      this.#comment(text, subtest, statement);
+    } else if (
+      !text.startsWith("# Subtest: ") &&
+      this.#nestedDiagnostics.length < keptDiagnostics
+    ) {
+      this.#nestedDiagnostics.push(text.replace(/^# ?/, ""));
+    }
   }
 
   #flush(): void {
