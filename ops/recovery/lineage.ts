@@ -67,7 +67,8 @@ export function stepsOf(
       .map(([number, { storedAt }]): Step => ({ timeline, number, storedAt }))
       .toSorted((one, other) => one.number - other.number);
     if (live?.timeline !== timeline) return archived;
-    const last = segmentNumberOf(live.lsn);
+    // At a segment's very beginning, its file may not be there yet.
+    const last = segmentNumberOf(live.lsn - 1n);
     const begin = (archived.at(-1)?.number ?? first - 1) + 1;
     const unarchived = Array.from({ length: Math.max(0, last - begin + 1) }, (_, index) => ({
       timeline,

@@ -53,7 +53,7 @@ export interface World {
 /** Segments that are fetched and read together. */
 const chunkSize = 8;
 /** Once a drop is found, so many more segments are searched for earlier ones of the same table. */
-const furtherSegments = 64;
+const furtherSegments = 16;
 /** Transactions that removed files, listed where no mark is found. */
 const listedRemovals = 5;
 

@@ -194,7 +194,7 @@ function rangesFrom(
 function newestOn(timeline: number, { segments }: Archive, live: LiveWal | null): number {
   let newest = -1;
   for (const number of segments.get(timeline)?.keys() ?? []) newest = Math.max(newest, number);
-  return live?.timeline === timeline ? Math.max(newest, segmentNumberOf(live.lsn)) : newest;
+  return live?.timeline === timeline ? Math.max(newest, segmentNumberOf(live.lsn - 1n)) : newest;
 }
 
 function holesOf(
@@ -206,7 +206,7 @@ function holesOf(
   for (const { timeline, from, to } of ranges) {
     const held = archive.segments.get(timeline);
     const archivedTo = newestOn(timeline, archive, null);
-    const liveTo = live?.timeline === timeline ? segmentNumberOf(live.lsn) : -1;
+    const liveTo = live?.timeline === timeline ? segmentNumberOf(live.lsn - 1n) : -1;
     const last = numberOf(to);
     let hole: number | undefined;
     for (let number = numberOf(from); number <= last + 1; number += 1) {

@@ -1,8 +1,9 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
+import { gunzipSync, zstdDecompressSync } from "node:zlib";
 import type { Descriptor } from "#stack";
-import { CtmError, exists, makeDirectory, run, runAs } from "#system";
+import { CtmError, exists, makeDirectory, messageOf, run, runAs } from "#system";
 import type { Context } from "../command.ts";
 import { backrestFailure } from "../facts/repository.ts";
 import { createShell } from "../shell.ts";
@@ -55,11 +56,9 @@ export function walSource(
     const finished = await shell({
       timeout: fetchMs,
     })`pgbackrest ${options} repo-get archive/${descriptor.backup.stanza}/${stored.path} > ${join(folder, name)}`;
-    if (finished.ok) return true;
-    throw new CtmError("wal-unreadable", `${name}: ${backrestFailure(finished)}`, {
-      next: "ctm backup verify",
-      exitCode: 3,
-    });
+    if (!finished.ok) throw unreadable(`${name}: ${backrestFailure(finished)}`);
+    await decompress(join(folder, name), stored.path);
+    return true;
   };
 
   return {
@@ -126,14 +125,32 @@ export function walSource(
         accept: [0, 1],
       },
     );
+    // What is archived is whole: reading ends where the next segment would be, and not before. The
+    // server's own WAL ends anywhere.
     const stopped = parseLsn(/ at ([0-9A-F]+\/[0-9A-F]+)/.exec(stderr)?.[1] ?? "");
     const isArchived = archive.segments.get(timeline)?.has(last) === true;
-    if (isArchived && stopped !== undefined && stopped < lsnOfSegment(last)) {
-      throw new CtmError("wal-unreadable", stderr.trim(), {
-        next: "ctm backup verify",
-        exitCode: 3,
-      });
-    }
+    const isWhole =
+      stderr === "" ||
+      stderr.includes("could not find file") ||
+      (stopped !== undefined && stopped >= lsnOfSegment(last));
+    if (isArchived && !isWhole) throw unreadable(stderr.trim());
     return records;
   }
+}
+
+/** `repo-get` decrypts, and leaves what the repository compressed as it is (pgBackRest 2.45). */
+async function decompress(file: string, stored: string): Promise<void> {
+  const suffix = /\.(\w+)$/.exec(stored)?.[1];
+  if (suffix === undefined) return;
+  const expand = suffix === "zst" ? zstdDecompressSync : suffix === "gz" ? gunzipSync : undefined;
+  if (expand === undefined) throw unreadable(`${stored} is compressed in a form unknown here`);
+  try {
+    await writeFile(file, expand(await readFile(file)));
+  } catch (error) {
+    throw unreadable(`${stored} cannot be decompressed: ${messageOf(error)}`);
+  }
+}
+
+function unreadable(what: string): CtmError {
+  return new CtmError("wal-unreadable", what, { next: "ctm backup verify", exitCode: 3 });
 }

@@ -169,6 +169,46 @@ it("Pulumi's state is lost, and made anew around what is there", async () => {
   expect(await taskCount()).toBe(before);
 });
 
+/** As a person would answer at a terminal, which a test has not. */
+function answered(each: Step): Step {
+  const asks = /^(npx ctm restore (?!.*--plan).*)$/gm;
+  return { ...each, shell: each.shell.replaceAll(asks, "$1 --yes") };
+}
+
+it("a table was emptied, and then dropped", async () => {
+  await home.owner("TRUNCATE tasks CASCADE");
+  await home.owner("INSERT INTO tasks (title) SELECT 'lost ' || n FROM generate_series(1, 100) n");
+  await home.owner("DROP TABLE tasks CASCADE");
+  for (const section of ["Check", "Act", "Undo", "Act", "Verify"]) {
+    for (const each of await stepsOf("dropped-table", section)) await follow(answered(each));
+  }
+  expect(await taskCount()).toBe(100);
+  await healthy();
+});
+
+it("the primary's data is corrupted: a standby takes over", async () => {
+  const leader = (await status()).postgres.primary ?? "";
+  const standby = leader === "m1" ? "m2" : "m1";
+  const act = await step("corrupted-primary", "Act", "switchover");
+  // The runbook's m1 is whoever leads here.
+  const named = (text: string): string =>
+    text.replaceAll(/\bm[12]\b/g, (name) => (name === "m1" ? leader : standby));
+  await follow({ ...act, shell: named(act.shell), output: named(act.output ?? "") });
+  await healthy();
+  expect((await status()).postgres.primary).toBe(standby);
+});
+
+it("the primary's data is corrupted: both are, and the newest moment is restored", async () => {
+  const before = await taskCount();
+  for (const section of ["Check", "Act", "Verify", "Undo"]) {
+    for (const each of await stepsOf("corrupted-primary", section)) {
+      if (!each.shell.includes("patronictl")) await follow(answered(each));
+    }
+  }
+  expect(await taskCount()).toBe(before);
+  await healthy();
+});
+
 it("a restore from what down kept", async () => {
   await home.owner("INSERT INTO tasks (title) SELECT 'kept ' || n FROM generate_series(1, 500) n");
   await home.must("backup", "full");
