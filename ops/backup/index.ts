@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { z } from "zod";
 import type { Descriptor, MemberDescriptor } from "#stack";
 import { CtmError, runAs } from "#system";
 import { defineCommand, type Context } from "../command.ts";
@@ -14,9 +15,10 @@ import { backupDocument, backupRow } from "./backup-row.ts";
 /** pgBackRest's exit code when another command holds the stanza's lock (build/error.yaml). */
 const lockAcquireCode = 50;
 const infoMs = 60_000;
+const mostLagBytes = 64 * 1024 ** 2;
 
 export const command = defineCommand({
-  help: "Takes a backup with pgBackRest and reads it back from the repository: full stands alone, diff builds on the last full one, incr on the last one of any type. Without a full one, each of them becomes full.",
+  help: "Takes a backup with pgBackRest, whose files come from a replica where one streams, and reads it back from the repository: full stands alone, diff builds on the last full one, incr on the last one of any type. Without a full one, each of them becomes full.",
   examples: [
     { run: "ctm backup full", does: "everything, now" },
     { run: "ctm backup", does: "what changed since the last backup" },
@@ -25,16 +27,19 @@ export const command = defineCommand({
     type: defaulted("TYPE", "full, diff or incr", "incr", oneOf("full", "diff", "incr")),
   },
   flags: {},
-  document: backupDocument,
+  document: backupDocument.extend({
+    /** The member whose files were read: a replica, where there was one. */
+    copied_from: z.string(),
+  }),
   async run({ type }, context) {
     const stack = await openStack(context);
     const { descriptor } = stack;
-    const [before, member] = await Promise.all([
+    const [before, { leader, replica }] = await Promise.all([
       readRepository(descriptor, context, infoMs),
-      leaderOf(descriptor, context),
+      readMembers(descriptor, context),
     ]);
     if (before.running) throw alreadyRunning();
-    await takeBackup(descriptor, member, type, context);
+    const copiedFrom = await takeBackup(descriptor, { leader, replica, type }, context);
 
     context.progress.step("reading the backup back from the repository");
     const after = await readRepository(descriptor, context, infoMs);
@@ -51,50 +56,75 @@ export const command = defineCommand({
       throw new CtmError(
         "backup-damaged",
         `${taken.label} was taken, but holds pages whose checksums are wrong`,
-        { next: `ctm logs ${member.name}`, exitCode: 3 },
+        { next: `ctm logs ${copiedFrom.name}`, exitCode: 3 },
       );
     }
     context.progress.step("counting rows, for drills to compare with");
     // A backup is none the worse for a leader too busy to be counted.
     await takeMark(stack).catch(() => undefined);
-    return backupRow(taken);
+    return { ...backupRow(taken), copied_from: copiedFrom.name };
   },
-  render: ({ label, type, took_ms, database_bytes, stored_bytes, stopped_at }) =>
+  render: ({ label, type, took_ms, database_bytes, stored_bytes, stopped_at, copied_from }) =>
     [
-      `${type} backup ${label} is in the repository: ${bytesText(database_bytes)} of database, ${bytesText(stored_bytes)} stored, in ${durationText(took_ms)}`,
+      `${type} backup ${label} is in the repository: ${bytesText(database_bytes)} of database from ${copied_from}, ${bytesText(stored_bytes)} stored, in ${durationText(took_ms)}`,
       `every moment from ${timeText(stopped_at)} on can be recovered`,
       "",
       "next: ctm backup list",
     ].join("\n"),
 });
 
-/** @throws CtmError `no-leader`: a backup begins on the leader */
-async function leaderOf(
+/**
+ * The leader, on which a backup begins and ends, and the replica that spares it the reading.
+ *
+ * @throws CtmError `no-leader`
+ */
+async function readMembers(
   descriptor: Descriptor,
   context: Pick<Context, "signal">,
-): Promise<MemberDescriptor> {
+): Promise<{ leader: MemberDescriptor; replica: MemberDescriptor | undefined }> {
   const authority = await readFile(descriptor.tls.authority, "utf8");
-  const { leader } = await readCluster(descriptor, authority, {
+  const cluster = await readCluster(descriptor, authority, {
     timeoutMs: 10_000,
     signal: context.signal,
   });
-  const member = descriptor.postgres.members.find(({ name }) => name === leader);
-  if (member !== undefined) return member;
-  throw new CtmError("no-leader", "no member of the cluster leads, and a backup begins there", {
-    next: "ctm status",
-  });
+  const named = (name: string | null | undefined): MemberDescriptor | undefined =>
+    descriptor.postgres.members.find((each) => each.name === name);
+  const leader = named(cluster.leader);
+  if (leader === undefined) {
+    throw new CtmError("no-leader", "no member of the cluster leads, and a backup begins there", {
+      next: "ctm status",
+    });
+  }
+  // One that lags makes the backup wait until it has replayed its start.
+  const [nearest] = cluster.members
+    .filter(({ state, lagBytes }) => state === "streaming" && (lagBytes ?? Infinity) < mostLagBytes)
+    .toSorted((one, other) => (one.lagBytes ?? 0) - (other.lagBytes ?? 0));
+  return { leader, replica: named(nearest?.name) };
 }
 
+/** Returns the member whose files were copied, by pgBackRest's own words. */
 async function takeBackup(
   descriptor: Descriptor,
-  member: MemberDescriptor,
-  type: string,
+  { leader, replica, type }: Awaited<ReturnType<typeof readMembers>> & { type: string },
   context: Context,
-): Promise<void> {
+): Promise<MemberDescriptor> {
   const { progress } = context;
-  progress.step(`waiting for a checkpoint on ${member.name}`);
+  progress.step(`waiting for a checkpoint on ${leader.name}`);
   const shell = createShell(context, await runAs(descriptor.users.postgres));
-  const running = shell`pgbackrest --config=${member.backrestConfiguration} --stanza=${descriptor.backup.stanza} --log-level-console=detail --log-level-stderr=off --type=${type} backup`;
+  const standby =
+    replica === undefined
+      ? []
+      : [
+          "--backup-standby",
+          `--pg2-path=${replica.dataDirectory}`,
+          `--pg2-socket-path=${replica.socketDirectory}`,
+          `--pg2-port=${replica.port}`,
+          // It runs a CHECKPOINT there, which ctm_backup may not; the OS user is the superuser's.
+          "--pg2-user=postgres",
+          "--pg2-database=postgres",
+        ];
+  let copiedFrom = leader;
+  const running = shell`pgbackrest --config=${leader.backrestConfiguration} --stanza=${descriptor.backup.stanza} --log-level-console=detail --log-level-stderr=off --type=${type} ${standby} backup`;
   let phase = "";
   for await (const line of running) {
     const next = phaseOf(line);
@@ -102,11 +132,14 @@ async function takeBackup(
       phase = next;
       progress.step(phase);
     }
+    if (replica !== undefined && line.includes("replay on the standby reached")) {
+      copiedFrom = replica;
+    }
     const percent = /, (\d+)\.\d+%\)/.exec(line)?.[1];
     if (percent !== undefined) progress.detail(`${percent} %`);
   }
   const finished = await running;
-  if (finished.ok) return;
+  if (finished.ok) return copiedFrom;
   if (finished.exitCode === lockAcquireCode) throw alreadyRunning();
   throw new CtmError("backup-failed", backrestFailure(finished), { next: "ctm doctor" });
 }

@@ -105,6 +105,12 @@ test("a healthy stack passes, and status says so", async () => {
   });
 });
 
+test("a backup reads the files of the replica", async () => {
+  const { postgres } = await home.json<{ postgres: { primary: string } }>("status");
+  const { copied_from } = await home.json<{ copied_from: string }>("backup", "incr");
+  expect(copied_from).toBe(postgres.primary === "m1" ? "m2" : "m1");
+});
+
 test("a server beside the stack, and a table out of it", async () => {
   await home.owner(`CREATE TABLE "Odd, Name" ("select" integer PRIMARY KEY, b text COLLATE "C" NOT NULL,
                       c numeric(10, 2), d uuid[], e text GENERATED ALWAYS AS (upper(b)) STORED)`);
