@@ -251,7 +251,7 @@ describe("backup", () => {
       last_at: next.stopped_at,
       running: false,
       recoverable_from: full.stopped_at,
-      gaps: null,
+      gaps: [],
       last_drill: null,
       archive: { failing: false, waiting_segments: 0 },
     });
