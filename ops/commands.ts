@@ -156,6 +156,11 @@ export const commands: readonly Entry[] = [
     load: () => import("./edge/lockdown.ts"),
   },
   {
+    name: "edge simulate",
+    summary: "what the rate limits would have stopped of a log",
+    load: () => import("./edge/simulate.ts"),
+  },
+  {
     name: "doctor",
     summary: "what is wrong, and what to do",
     load: () => import("./doctor/index.ts"),

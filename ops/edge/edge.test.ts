@@ -211,3 +211,53 @@ describe("edge rotate-token", () => {
     expect(edge.emulator.items("service token")).toHaveLength(1);
   });
 });
+
+describe("edge simulate", () => {
+  const line = (second: number, address: string): string =>
+    JSON.stringify({
+      time: new Date(Date.UTC(2026, 10, 24, 12, 0, 0, second * 1000)).toISOString(),
+      method: "GET",
+      endpoint: "/api/database/tasks",
+      address,
+      msg: "answered",
+    });
+
+  test("says what each limit would have stopped, of whom, and what stops nobody", async () => {
+    const log = `${stackPaths("local", edge.env).state}/api.log`;
+    const noisy = Array.from({ length: 30 }, (_, index) => line(index / 10, "203.0.113.7"));
+    const quiet = Array.from({ length: 30 }, (_, index) => line(index, "203.0.113.8"));
+    await writeFile(log, [...noisy, ...quiet, "started", ""].join("\n"));
+    const { code, out } = await edge.ctm("edge", "simulate", "--log", log, "--json");
+    expect(code).toBe(0);
+    const { limits, ...rest } = JSON.parse(out) as { limits: Record<string, unknown>[] };
+    expect(rest).toEqual({
+      stack: "local",
+      log,
+      requests: 60,
+      ignored_lines: 1,
+      from: "2026-11-24T12:00:00.000Z",
+      to: "2026-11-24T12:00:29.000Z",
+    });
+    expect(limits.find(({ rule }) => rule === "ctm-limit-burst")).toMatchObject({
+      threshold: 20,
+      stopped: 10,
+      stopped_clients: 1,
+      clients: [{ client: "203.0.113.7", stopped: 10 }],
+      smallest_threshold_that_stops_nobody: 30,
+    });
+    const shown = await edge.ctm("edge", "simulate", "--log", log);
+    expect(shown.out).toContain("203.0.113.7  10 requests");
+    // Nothing is asked of Cloudflare.
+    expect(edge.emulator.calls.filter(({ method }) => method === "GET")).toEqual([]);
+  });
+
+  test.each([
+    [["--log", "/nowhere"], "no-log: /nowhere does not exist"],
+    [["--log", "/tmp"], "no-log: /tmp is a folder"],
+    [[], "this stack has no API of its own: --log FILE is needed"],
+  ])("%j is refused", async (flags, message) => {
+    const { code, err } = await edge.ctm("edge", "simulate", ...flags);
+    expect(code).toBe(2);
+    expect(err).toContain(message);
+  });
+});

@@ -189,6 +189,7 @@ export class Edge {
     const hit = application.policies.filter(
       ({ include, exclude = [] }) => include.some(matches) && !exclude.some(matches),
     );
+    if (hit.some(({ decision }) => decision === "bypass")) return {};
     // Service tokens come before everything else, whatever the order of the policies.
     if (tokenId !== null && hit.some(({ decision }) => decision === "non_identity")) {
       return { common_name: clientId, sub: "" };

@@ -1,11 +1,16 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { waitFor } from "#system";
 import { call, startTestApi, type TestApi } from "../../api/testing/api.ts";
-import { compileRules, zoneRules } from "../../infra/cloudflare/rules/index.ts";
+import {
+  compileRules,
+  simulateRateLimits,
+  zoneRules,
+  type EdgeRequest,
+} from "../../infra/cloudflare/rules/index.ts";
 import { exampleSettings } from "../../infra/cloudflare/testing/example-settings.ts";
 import { AccessTeam } from "../cloudflare/access-team.ts";
 import { callEdge, type EdgeAnswer, type EdgeCall } from "../cloudflare/client.ts";
@@ -16,6 +21,7 @@ import {
   type RunningConnector,
 } from "../cloudflare/connector.ts";
 import { Edge, type EdgeSettings } from "../cloudflare/edge.ts";
+import { Home } from "./home.ts";
 
 /*
  * The whole way of a request, on this machine: client, edge (rules, then Access), tunnel, API, and a
@@ -69,8 +75,23 @@ beforeEach(() => {
   client += 1;
 });
 
+const settings = exampleSettings({ serviceTokens: [{ name: "ci" }] });
+
+/** The program's rules, custom ones first, as Cloudflare asks them. */
+function inspection(): EdgeSettings["inspect"] {
+  const { custom, rateLimits } = zoneRules(settings);
+  const inspect = compileRules(custom);
+  const passed: EdgeRequest[] = [];
+  return (request) => {
+    const verdict = inspect(request);
+    if (verdict.action !== "allow") return verdict;
+    passed.push(request);
+    const limit = simulateRateLimits(rateLimits, passed).stoppedBy.at(-1) ?? null;
+    return limit === null ? verdict : { ...verdict, action: "block", ref: limit };
+  };
+}
+
 function edgeSettings(): EdgeSettings {
-  const rules = zoneRules(exampleSettings());
   return {
     hostname,
     team,
@@ -82,7 +103,7 @@ function edgeSettings(): EdgeSettings {
       ],
     },
     serviceTokens: { [clientId]: service },
-    inspect: compileRules(rules.custom),
+    inspect: inspection(),
     ingressOf: (token) =>
       token === tunnelToken
         ? [{ hostname, service: api.url }, { service: "http_status:404" }]
@@ -245,6 +266,74 @@ describe("through the edge", () => {
   });
 });
 
+describe("the rate limits", () => {
+  it("stop a client that sends too fast, and nobody else", async () => {
+    const headers = { ...asProgram, "x-api-key": key };
+    const statuses: number[] = [];
+    for (let count = 0; count < 25; count++) {
+      statuses.push((await ask({ path: tasks, headers })).status);
+    }
+    expect(statuses).toEqual([...Array<number>(20).fill(200), ...Array<number>(5).fill(429)]);
+    expect(await ask({ path: tasks, headers, from: "127.0.3.1" })).toMatchObject({ status: 200 });
+  });
+});
+
+describe("ctm edge test", () => {
+  interface Document {
+    ok: boolean;
+    results: { probe: string; ok: boolean; answer: string }[];
+    skipped: string[];
+  }
+
+  let home: Home;
+
+  beforeAll(async () => {
+    home = await Home.create();
+    await mkdir(home.paths.credentials, { recursive: true });
+    await writeFile(home.paths.edge, JSON.stringify(settings));
+    const tokens = { "ci-1": { clientId, clientSecret: service.secret } };
+    await writeFile(join(home.paths.credentials, "access-tokens"), JSON.stringify(tokens));
+  });
+  afterAll(async () => home.end());
+
+  const wrong = async (): Promise<string[]> => {
+    const ended = await home.ctm("edge", "test", `http://127.0.0.1:${edge.port}`, "--json");
+    const { ok, results, skipped } = JSON.parse(ended.stdout) as Document;
+    expect(ended.stdout + ended.stderr).not.toContain(service.secret);
+    expect(skipped).toEqual(["TLS: the URL is not https"]);
+    expect(results.length).toBe(10);
+    expect([ok, ended.code]).toEqual(results.every((one) => one.ok) ? [true, 0] : [false, 3]);
+    return results.filter((one) => !one.ok).map(({ probe }) => probe);
+  };
+
+  it("finds every answer of a sound edge right", async () => {
+    expect(await wrong()).toEqual([]);
+  });
+
+  it("finds an edge without Access, without rules, or without the API", async () => {
+    const before = edge.settings;
+    const bypass = [{ decision: "bypass", include: [{ everyone: {} }] }];
+    edge.settings = {
+      ...before,
+      inspect: () => ({ action: "allow", ref: null, logged: [] }),
+    };
+    expect(await wrong()).toEqual(["an attack in the query", "a program that attacks"]);
+    edge.settings = {
+      ...before,
+      inspect: inspection(),
+      application: { audience, policies: bypass },
+    };
+    expect(await wrong()).toEqual([
+      "no identity",
+      "a service token that is none",
+      "a forged token of Access",
+    ]);
+    edge.settings = { ...before, inspect: inspection(), application: { audience, policies: [] } };
+    expect(await wrong()).toEqual(["a program with an unknown key"]);
+    edge.settings = { ...before, inspect: inspection() };
+  });
+});
+
 describe("keys and tokens that change", () => {
   it("a new certificate of the team is found without a restart", async () => {
     const headers = { ...asProgram, "x-api-key": key };
@@ -262,10 +351,10 @@ describe("keys and tokens that change", () => {
     const renewed = Buffer.from(JSON.stringify({ a: "account", t: "tunnel", s: "other" })).toString(
       "base64",
     );
-    const { settings } = edge;
+    const before = edge.settings;
     edge.settings = {
-      ...settings,
-      ingressOf: (token) => (token === renewed ? settings.ingressOf(tunnelToken) : undefined),
+      ...before,
+      ingressOf: (token) => (token === renewed ? before.ingressOf(tunnelToken) : undefined),
     };
     edge.disconnect(tunnelToken);
     await waitFor("the refusal in the log", 10_000, () =>
