@@ -143,13 +143,14 @@ async function readLog(path: string): Promise<string> {
     if (isMissing(error)) {
       throw new CtmError("no-log", `${path} does not exist`, { next: "ctm logs", exitCode: 2 });
     }
-    switch (systemErrorCode(error)) {
-      case "EACCES":
-        throw new CtmError("no-permission", `${path} cannot be read by this user`, {
-          next: "run as root",
-        });
-      case "EISDIR":
-        throw new CtmError("no-log", `${path} is a folder`, { next: "ctm logs", exitCode: 2 });
+    const code = systemErrorCode(error);
+    if (code === "EISDIR") {
+      throw new CtmError("no-log", `${path} is a folder`, { next: "ctm logs", exitCode: 2 });
+    }
+    if (code === "EACCES") {
+      throw new CtmError("no-permission", `${path} cannot be read by this user`, {
+        next: "run as root",
+      });
     }
     throw error;
   }

@@ -104,6 +104,11 @@ it("tells which threshold would stop nobody", () => {
   });
 });
 
+it("plays an attack of a hundred thousand requests in seconds", { timeout: 10_000 }, () => {
+  const { limits } = simulateRateLimits(rateLimits, train(100_000, { every: 0.0005 }));
+  expect(limits.at(-1)?.peak?.requests).toBe(20_000);
+});
+
 it("does not pretend to count by headers", () => {
   const [first] = rateLimits;
   if (first === undefined) throw new Error("there are no limits");

@@ -24,10 +24,10 @@ export interface Simulation {
 
 /** What is known of one client under one limit. Times are milliseconds. */
 interface Counter {
-  /** Of the requests within the last period that were let through, oldest first. */
-  passed: number[];
-  /** Of all matching requests within the last period: for the peak. */
-  seen: number[];
+  /** Requests that were let through. */
+  passed: Recent;
+  /** All matching requests: for the peak. */
+  seen: Recent;
   mitigatedUntil: number;
   stopped: number;
 }
@@ -50,10 +50,32 @@ export function simulateRateLimits(
   const inOrder = [...requests.entries()].toSorted(([, one], [, other]) => one.time - other.time);
   for (const [index, request] of inOrder) {
     const fields = new RequestFields(request);
-    const stopping = limits.find((limit) => limit.stops(request, fields));
+    const concerned = limits.filter((limit) => limit.sees(request, fields));
+    const stopping = concerned.find((limit) => limit.stops(request));
     stoppedBy[index] = stopping?.ref ?? null;
   }
   return { stoppedBy, limits: limits.map((limit) => limit.outcome()) };
+}
+
+/** Times in the order in which they are added, of which the oldest are forgotten. */
+class Recent {
+  #times: number[] = [];
+  /** Before it everything is forgotten: a list of its own for each request would be quadratic. */
+  #first = 0;
+
+  add(time: number): void {
+    this.#times.push(time);
+  }
+
+  /** How many are later than a moment, which never goes back. */
+  countSince(moment: number): number {
+    while ((this.#times[this.#first] ?? Infinity) <= moment) this.#first += 1;
+    if (this.#first > 1000 && this.#first * 2 > this.#times.length) {
+      this.#times = this.#times.slice(this.#first);
+      this.#first = 0;
+    }
+    return this.#times.length - this.#first;
+  }
 }
 
 class Limit {
@@ -82,30 +104,45 @@ class Limit {
     this.#matches = compileExpression(parseExpression(expression));
   }
 
-  stops({ ip, time }: EdgeRequest, fields: RequestFields): boolean {
+  /**
+   * Whether it is for the request. The peak counts those too that a limit before it stops: with
+   * that one raised, they would come here.
+   */
+  sees({ ip, time }: EdgeRequest, fields: RequestFields): boolean {
     if (!this.#matches(fields)) return false;
-    this.#matched += 1;
+    const counter = this.#counterOf(ip);
+    counter.seen.add(time);
+    const seen = counter.seen.countSince(time - this.#periodMs);
+    if (this.#peak === null || seen > this.#peak.requests) {
+      this.#peak = { client: ip, requests: seen };
+    }
+    return true;
+  }
+
+  #counterOf(ip: string): Counter {
     const counter = this.#counters.get(ip) ?? {
-      passed: [],
-      seen: [],
+      passed: new Recent(),
+      seen: new Recent(),
       mitigatedUntil: -Infinity,
       stopped: 0,
     };
     this.#counters.set(ip, counter);
+    return counter;
+  }
+
+  /** Of a request that it sees and that no limit before it has stopped. */
+  stops({ ip, time }: EdgeRequest): boolean {
+    this.#matched += 1;
+    const counter = this.#counterOf(ip);
     const begin = time - this.#periodMs;
-    counter.seen = [...counter.seen.filter((one) => one > begin), time];
-    if (this.#peak === null || counter.seen.length > this.#peak.requests) {
-      this.#peak = { client: ip, requests: counter.seen.length };
-    }
-    counter.passed = counter.passed.filter((one) => one > begin);
     const mitigated = time < counter.mitigatedUntil;
-    if (!mitigated && counter.passed.length < this.#threshold) {
-      counter.passed.push(time);
+    if (!mitigated && counter.passed.countSince(begin) < this.#threshold) {
+      counter.passed.add(time);
       return false;
     }
     if (!mitigated) {
       counter.mitigatedUntil = time + this.#mitigationMs;
-      counter.passed = [];
+      counter.passed = new Recent();
     }
     counter.stopped += 1;
     return true;
