@@ -2,7 +2,14 @@ import { setTimeout as delay } from "node:timers/promises";
 import { CtmError } from "#system";
 import type { Context } from "../command.ts";
 import { lastComplaint, type Instance, type StopPoint } from "./instance.ts";
-import { formatLsn, lsnOfSegment, parseLsn, parseSegment, segmentName } from "./wal.ts";
+import {
+  formatLsn,
+  lsnOfSegment,
+  parseLsn,
+  parseSegment,
+  segmentName,
+  segmentNumberOf,
+} from "./wal.ts";
 
 /** What is known of the archive before replay: without it, an end cannot be told from a hole. */
 export interface ArchiveEnd {
@@ -224,9 +231,16 @@ function missing(watch: LogWatch, archive: ArchiveEnd): CtmError {
 }
 
 function unreadable(watch: LogWatch, archive: ArchiveEnd): CtmError {
+  // A record that is wrong tells its place; what cannot be fetched was asked for last.
+  const at = parseLsn(/ at ([0-9A-F]+\/[0-9A-F]+)/.exec(watch.damage ?? "")?.[1] ?? "");
+  const { timeline } = parseSegment(watch.newest ?? archive.from) ?? { timeline: 1 };
+  const segment =
+    at === undefined
+      ? awaited(watch, archive)
+      : segmentName({ timeline, number: segmentNumberOf(at) });
   return new CtmError(
     "wal-unreadable",
-    `${awaited(watch, archive)} is in the archive and cannot be replayed: ${watch.damage}`,
+    `${segment} is in the archive and cannot be replayed: ${watch.damage}`,
     { next: "ctm backup verify", exitCode: 3 },
   );
 }

@@ -27,12 +27,10 @@ import { fakeBackup, fakeListing, minute } from "../../ops/recovery/testing/fake
 import { segmentName } from "../../ops/recovery/wal.ts";
 import { startScratchStack, type ScratchStack } from "../../ops/testing/scratch-stack.ts";
 
-/** Databases that are measured: their tables' size, and how often every row is written again. */
-const sizes = [
-  { megabytes: 200, rewrites: 1 },
-  { megabytes: 600, rewrites: 1 },
-  { megabytes: 1500, rewrites: 0.5 },
-];
+/** Sizes of the database that are measured, in megabytes. */
+const defaultSizes = [200, 600, 1500];
+/** Of the rows, that are written again after a backup: WAL to replay. */
+const rewritten = 0.5;
 const rounds = 3;
 const longMs = 15 * 60_000;
 const archiveSegments = 10_000;
@@ -48,7 +46,9 @@ interface Row {
   goal: string;
 }
 
-export async function benchBackup(): Promise<void> {
+/** @param args sizes of the database in megabytes, growing; 200 600 1500 by default */
+export async function benchBackup(args: readonly string[]): Promise<void> {
+  const sizes = args.length === 0 ? defaultSizes : args.map(Number);
   const rows: Row[] = [];
   console.log(
     `${cpus().length} cores, load ${loadavg()[0]?.toFixed(1)} at the start; medians of ${rounds} rounds`,
@@ -59,10 +59,10 @@ export async function benchBackup(): Promise<void> {
   try {
     const bench = await Bench.of(stack, folder);
     let rowsBefore = 0;
-    for (const { megabytes, rewrites } of sizes) {
+    for (const megabytes of sizes) {
       rowsBefore = await bench.grow(rowsBefore, megabytes);
       await bench.backup("full");
-      await bench.rewrite(rewrites);
+      await bench.rewrite(rewritten);
       rows.push(await bench.prediction(megabytes));
     }
     rows.push(await bench.backups(), await bench.restores(), ...(await bench.planning()));

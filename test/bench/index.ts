@@ -24,7 +24,7 @@ const benches: Readonly<Record<string, Bench>> = {
   },
   backup: {
     does: "backups and restores beside bare pgBackRest, predictions beside measurements",
-    run: async () => (await import("./backup.ts")).benchBackup(),
+    run: async (args) => (await import("./backup.ts")).benchBackup(args),
   },
   pgtap: {
     does: "pgtap-runner beside pg_prove",
