@@ -11,13 +11,15 @@ import {
   not,
   or,
   urlDecode,
+  wildcard,
   type Condition,
   type Term,
 } from "./language/build.ts";
 
 /** Spaces, and what stands for them: comments, opening brackets, signs. */
 const gap = String.raw`(?:[\s(+!~@-]|/\*[^*]*\*/)*`;
-const quote = "['\"`]";
+/** Of PostgreSQL: backticks are quotes in other databases, and code in what people write. */
+const quote = `['"]`;
 const conjunction = String.raw`(?:\b(?:and|or|xor|having|where|when|not)\b|\|\||&&)`;
 const comparison = String.raw`(?:=|<|>|!=|\b(?:r?like|regexp|between)\b|\bin\b\s*\(|\bis\b\s+(?:not\s+)?null)`;
 /** An operand that a sentence would not have there. */
@@ -42,8 +44,8 @@ const sqlPatterns: readonly string[] = [
   `;${gap}${statement}`,
   subselect,
   calls,
-  // admin'--: the rest of the statement is commented out.
-  `${quote}[\\s)]*;?\\s*(?:--|#|/\\*)`,
+  // admin'--: the rest of the statement is commented out. A dash in a sentence has more after it.
+  `${quote}[\\s)]*;?\\s*(?:(?:--|#)[\\s-]*\\w{0,4}\\s*$|/\\*)`,
   String.raw`\border\s+by\s+\d+\s*(?:--|#|,|$)`,
   // '||(select …, '+'…: an expression is put together.
   `${quote}\\s*(?:\\|\\||[+,-])\\s*\\(?\\s*(?:select|utl_|chr?\\s*\\(|char|cast|concat)|${quote}\\s*(?:\\|\\||[+])\\s*${quote}`,
@@ -52,7 +54,7 @@ const sqlPatterns: readonly string[] = [
 /** `script` is what follows the name of that element. */
 const markup = (script: string): string =>
   String.raw`<\s*(?:script[\s/>]${script}|iframe|img\s|svg[\s/]|object\s|embed\s|!doctype|!entity|!\[cdata|\?xml|\?import|xml\s|xss|html\s)|["']\s*>\s*<`;
-const climbing = String.raw`(?:\.\.+[\\/]+){2}|\.\.+[\\/].*(?:etc|boot|win|bin|conf)\b|(?:\.|0x2e){2}(?:[^ -~]|0x)|etc[\\/]+(?:passwd|shadow|hosts|group)|(?:boot|win)\.ini|\b[cd]:[\\/](?:boot|inetpub|win)`;
+const climbing = String.raw`^(?:\.\.+[\\/]+){2}|(?:\.\.+[\\/]+){3}|\.\.+[\\/].*(?:etc|boot|win|bin|conf)\b|(?:\.|0x2e){2}(?:[^ -~]|0x)|etc[\\/]+(?:passwd|shadow|hosts|group)|(?:boot|win)\.ini|\b[cd]:[\\/](?:boot|inetpub|win)`;
 
 /** As above, but no path of a file of a project. */
 const deepClimbing = String.raw`(?:\.\.+[\\/]+){4}|(?:\.|0x2e){2}(?:[^ -~]|0x)|etc[\\/]+(?:passwd|shadow|hosts)|(?:boot|win)\.ini|(?:\.\\+){4}|(?:\./){8}`;
@@ -63,13 +65,16 @@ const otherPatterns: readonly string[] = [
   String.raw`(?:java|vb)\s*script\s*:|\bon(?:error|load|click|mouseover|focus)\s*=|\balert\s*\(|document\.(?:cookie|location)|fromcharcode`,
   String.raw`&#(?:x[0-9a-f]{2,8}|\d{2,8})|\\(?:x|u00)[0-9a-f]{2}|&(?:lt|gt|quot|apos)\b`,
   // Bytes that UTF-8 never has, and wide dots and slashes, are there to hide something.
-  String.raw`${climbing}|\x00|\xc0|\xc1|\xef\xbc(?:\x8e|\x8f)|\\0`,
-  "[;|`&]\\s*/?(?:bin/)?(?:id|ls|dir|cat|read|netstat|whoami|uname|nslookup|wget|ping)\\b\\s*(?:[;|&`/-]|$)|\\$\\(\\s*\\w+\\s+\\d",
-  String.raw`\(\|\(|[\r\n]\s*[\w-]+:\s|(?:%[\d.]*x\|?){3}|[<>"'%;)(&+]{5}`,
+  String.raw`${climbing}|\x00|\xc0|\xc1|\xef\xbc(?:\x8e|\x8f)|^(?:\\0+)+$`,
+  String.raw`\(\|\(|[\r\n]\s*[\w-]+:\s|(?:%[\d.]*x\|?){3}|[<>"'%;)(&+]{2,}["'][<>"'%;)(&+]{2,}`,
 ];
 
+/** In parameters only: a browser in Indonesian says "; id;" too. */
+const commands =
+  "(?:[;|&]|^`)\\s*/?(?:bin/)?(?:id|ls|dir|cat|read|netstat|whoami|uname|nslookup|wget|ping)\\b\\s*(?:[;|&`/-]|$)|\\$\\(\\s*\\w+\\s+\\d";
+
 /** A parameter of signs alone asks for nothing. */
-const signsAlone = String.raw`^[!-/:-@\[-\x60{-~]{4,}$`;
+const signsAlone = String.raw`^[!"$%&'()+,/:;<>?@\[\\\]^\x60{|}]{4,}$`;
 
 /** The values of the query and of the headers, as an attacker's text would finally be read. */
 const values = lower(
@@ -77,12 +82,14 @@ const values = lower(
 );
 
 export function isSqlInjection(patterns: boolean): Condition {
-  return patterns ? matchesOne(values, sqlPatterns) : containsOne(values, tellingTexts);
+  if (patterns) return matchesOne(values, sqlPatterns);
+  const shapes = tellingShapes.map((shape) => any(wildcard(values, shape)));
+  return or(containsOne(values, tellingTexts), ...shapes);
 }
 
 export function isOtherInjection(): Condition {
   const parameters = lower(urlDecode(each("http.request.uri.args.values")));
-  return or(matchesOne(values, otherPatterns), any(matches(parameters, signsAlone)));
+  return or(matchesOne(values, otherPatterns), matchesOne(parameters, [commands, signsAlone]));
 }
 
 /**
@@ -148,29 +155,27 @@ function containsOne(
 const tellingTexts = [
   " union all select ",
   " union select ",
-  "' or '",
-  "' and '",
-  '" or "',
   " or 1=1",
+  " or 0=0",
   " and 1=1",
   "(select ",
-  "'--",
-  "' --",
+  "(case when",
   ";select ",
   "; drop table",
   "sleep(",
   "waitfor delay",
   "benchmark(",
+  "make_set(",
   "information_schema",
   "dbms_",
   "xp_",
   "<script>alert",
-  "(case when",
-  "make_set(",
-  " or 0=0",
   "javascript:",
-  "../..",
+  "../../..",
   String.raw`..\..`,
   "etc/passwd",
   "<!entity",
 ] as const;
+
+/** The whole value, with anything for a star. */
+const tellingShapes = ["*'--", "*' --", "*' or '*'='*", "*' and '*'='*", '*" or "*"="*'] as const;

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { existsSync, globSync } from "node:fs";
+import { existsSync, globSync, readdirSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import type { EdgeRequest } from "../model.ts";
@@ -18,6 +18,17 @@ const userAgents = "/usr/share/sqlmap/data/txt/user-agents.txt";
 
 /** Whether the Debian packages that the texts are from are installed (test/packages.ts). */
 export const hasOrdinaryTexts = [fortunes, extensions, userAgents].every((one) => existsSync(one));
+
+const fortuneNames = [
+  "computers",
+  "debian",
+  "linux",
+  "law",
+  "work",
+  "science",
+  "wisdom",
+  "literature",
+];
 
 /** Written by hand: what naive rules stumble over. */
 const tricky = [
@@ -72,7 +83,7 @@ interface Text {
 export async function ordinaryRequests(): Promise<Ordinary[]> {
   const chance = new Chance();
   const titles = await changes();
-  const prose = await fortuneTexts();
+  const prose = await fortuneTexts(fortuneNames);
   const code = await codeTexts();
   const statements = await sqlTexts();
   const agents = await agentTexts();
@@ -129,6 +140,37 @@ export async function ordinaryRequests(): Promise<Ordinary[]> {
     add("the API's endpoints", { path: `/api/database${path}` });
   }
   return list;
+}
+
+/**
+ * Every text there is, not a thousand of them: as a search (its first line), and as a description;
+ * and every browser. For measuring, as it takes a while.
+ */
+export async function everyOrdinaryRequest(): Promise<Ordinary[]> {
+  const agents = await agentTexts();
+  const prose = await fortuneTexts(readdirSync(fortunes).filter((name) => !name.includes(".")));
+  const texts = [...prose, ...(await codeTexts()), ...(await sqlTexts()), ...(await changes())];
+  const key = { "x-api-key": exampleKey };
+  return [
+    ...agents.map((agent): Ordinary => ({
+      source: "browsers and programs",
+      request: requestOf({ headers: { ...key, "user-agent": agent } }),
+    })),
+    ...[...prose, ...(await changes())].map(({ text }): Ordinary => {
+      const line = (text.split("\n")[0] ?? "").slice(0, 200);
+      return {
+        source: "searches",
+        request: requestOf({ query: String(new URLSearchParams({ search: line })) }),
+      };
+    }),
+    ...texts.map(({ text }): Ordinary => ({
+      source: "descriptions",
+      request: requestOf({
+        method: "POST",
+        body: JSON.stringify({ title: text.slice(0, 80), description: text }),
+      }),
+    })),
+  ];
 }
 
 function piece(chance: Chance, text: string): string {
@@ -217,8 +259,7 @@ async function changes(): Promise<Text[]> {
   return texts.flat().filter(({ text }) => text.length > 8);
 }
 
-async function fortuneTexts(): Promise<Text[]> {
-  const names = ["computers", "debian", "linux", "law", "work", "science", "wisdom", "literature"];
+async function fortuneTexts(names: readonly string[]): Promise<Text[]> {
   const texts = await Promise.all(
     names
       .filter((name) => existsSync(`${fortunes}/${name}`))
