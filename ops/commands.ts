@@ -91,6 +91,16 @@ export const commands: readonly Entry[] = [
     load: () => import("./backup/audit.ts"),
   },
   {
+    name: "backup verify",
+    summary: "whether every stored file still is what it was",
+    load: () => import("./backup/verify.ts"),
+  },
+  {
+    name: "backup passphrase",
+    summary: "the escrow: what a blank machine needs to read the backups",
+    load: () => import("./backup/passphrase.ts"),
+  },
+  {
     name: "restore",
     summary: "go back to a moment, in place; with a plan, and an undo",
     load: () => import("./restore/index.ts"),
@@ -104,6 +114,11 @@ export const commands: readonly Entry[] = [
     name: "restore remove",
     summary: "take scratch instances away",
     load: () => import("./restore/remove.ts"),
+  },
+  {
+    name: "restore machine",
+    summary: "a lost stack anew, from its far copy and its escrow",
+    load: () => import("./restore/machine.ts"),
   },
   {
     name: "drill",

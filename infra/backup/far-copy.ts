@@ -67,6 +67,7 @@ export class FarCopy extends pulumi.ComponentResource {
       near: topology.repository,
       far: rclonePath(far),
       rclone: places.rclone,
+      authority: far.authority,
       backrest: member.backrestConfiguration,
       state: places.state,
       windowDays: configuration.windowDays,
@@ -77,10 +78,7 @@ export class FarCopy extends pulumi.ComponentResource {
         name: "copier",
         command: [args.node, places.bundle, "--config", places.configuration],
         user: users.postgres,
-        environment: {
-          HOME: places.folder,
-          ...(far.authority === null ? {} : { SSL_CERT_FILE: far.authority }),
-        },
+        environment: { HOME: places.folder },
         files: { [places.configuration]: file(`${JSON.stringify(settings, null, 2)}\n`) },
         secretFiles: pulumi.secret(
           security.repositoryCipher.value.apply((passphrase) => ({

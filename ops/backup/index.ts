@@ -5,6 +5,7 @@ import { CtmError, runAs } from "#system";
 import { defineCommand, type Context } from "../command.ts";
 import { readCluster } from "../facts/cluster.ts";
 import { backrestFailure, readRepository } from "../facts/repository.ts";
+import { expire } from "../recovery/expiry.ts";
 import { openStack } from "../open-stack.ts";
 import { takeMark } from "../recovery/marks.ts";
 import { defaulted, oneOf } from "../parameters.ts";
@@ -62,6 +63,9 @@ export const command = defineCommand({
     context.progress.step("counting rows, for drills to compare with");
     // A backup is none the worse for a leader too busy to be counted.
     await takeMark(stack).catch(() => undefined);
+    context.progress.step("removing what is past its retention");
+    // The retention of WAL is counted in days here, and in backups by pgBackRest.
+    await expire(descriptor, context, new Date());
     return { ...backupRow(taken), copied_from: copiedFrom.name };
   },
   render: ({ label, type, took_ms, database_bytes, stored_bytes, stopped_at, copied_from }) =>
@@ -124,7 +128,7 @@ async function takeBackup(
           "--pg2-database=postgres",
         ];
   let copiedFrom = leader;
-  const running = shell`pgbackrest --config=${leader.backrestConfiguration} --stanza=${descriptor.backup.stanza} --log-level-console=detail --log-level-stderr=off --type=${type} ${standby} backup`;
+  const running = shell`pgbackrest --config=${leader.backrestConfiguration} --stanza=${descriptor.backup.stanza} --log-level-console=detail --log-level-stderr=off --type=${type} --no-expire-auto ${standby} backup`;
   let phase = "";
   for await (const line of running) {
     const next = phaseOf(line);
@@ -149,7 +153,6 @@ function phaseOf(line: string): string | undefined {
   if (/: (backup|store zero-length|match|reference) file /.test(line)) return "copying files";
   if (line.includes("backup stop and wait for all WAL"))
     return "waiting for its WAL in the archive";
-  if (line.includes("expire command begin")) return "removing what is past its retention";
   return undefined;
 }
 

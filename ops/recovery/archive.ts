@@ -90,21 +90,32 @@ export function configurationOf(descriptor: Descriptor, repository: RepositoryDe
   return member.backrestConfiguration;
 }
 
-/**
- * Lists a repository: one listing of the archive, the backups, and the history files that are
- * needed to know each timeline's parents.
- *
- * @throws CtmError `no-permission`, `repository-unreadable`
- */
+/** Lists a repository of the stack. @throws CtmError `no-permission`, `repository-unreadable` */
 export async function readArchive(
   descriptor: Descriptor,
   context: Pick<Context, "env" | "signal">,
   repository: RepositoryDescriptor,
 ): Promise<ArchiveListing> {
+  const configuration = configurationOf(descriptor, repository);
+  return await readArchiveOf({ name: repository.name, configuration }, descriptor, context);
+}
+
+/**
+ * Lists a repository: one listing of the archive, the backups, and the history files that are
+ * needed to know each timeline's parents.
+ *
+ * @param repository `configuration`: pgBackRest's, in which it is repo1
+ * @throws CtmError `no-permission`, `repository-unreadable`
+ */
+export async function readArchiveOf(
+  repository: { name: string; configuration: string },
+  descriptor: Descriptor,
+  context: Pick<Context, "env" | "signal">,
+): Promise<ArchiveListing> {
   const { stanza } = descriptor.backup;
   const shell = createShell(context, await runAs(descriptor.users.postgres));
   const options = [
-    `--config=${configurationOf(descriptor, repository)}`,
+    `--config=${repository.configuration}`,
     `--stanza=${stanza}`,
     "--log-level-console=off",
     "--log-level-stderr=error",
@@ -120,7 +131,7 @@ export async function readArchive(
   };
   const [listed, { backups }] = await Promise.all([
     pgbackrest("repo-ls", "--recurse", "--output=json", `archive/${stanza}`),
-    readRepository(descriptor, context, listMs, configurationOf(descriptor, repository)),
+    readRepository(descriptor, context, listMs, repository.configuration),
   ]);
   const files = Object.entries(repositoryFiles.parse(JSON.parse(listed))).flatMap(
     ([path, { type, size, time }]): ArchiveFile[] =>

@@ -106,6 +106,27 @@ export function* neededSegments(
 }
 
 /**
+ * The segment with which a recovery along the newest timeline ends, or undefined for an empty
+ * archive. A timeline that has archived nothing yet ends where it left its parent.
+ */
+export function newestSegment(
+  archive: Archive,
+  segmentBytes = defaultSegmentBytes,
+): Segment | undefined {
+  const ends = endsOf(archive, undefined);
+  const timeline = Math.max(0, ...ends.keys(), ...archive.histories.keys());
+  const end = ends.get(timeline);
+  if (end !== undefined) return { timeline, number: end };
+  const fork = archive.histories.get(timeline)?.at(-1);
+  const parentEnd = fork === undefined ? undefined : ends.get(fork.parent);
+  if (fork === undefined || parentEnd === undefined) return undefined;
+  return {
+    timeline: fork.parent,
+    number: Math.min(parentEnd, segmentNumberOf(fork.lsn, segmentBytes)),
+  };
+}
+
+/**
  * The moment from which on any can be recovered: the window's start, or the end of the oldest
  * backup where none is older than that; null without a backup. Holes are the audit's to tell.
  */

@@ -1,11 +1,12 @@
 import { z } from "zod";
-import { messageOf } from "#system";
-import { readDescriptorIfExists, stackPaths, type Descriptor } from "#stack";
+import { CtmError, exists, messageOf } from "#system";
+import { readDescriptor, readDescriptorIfExists, stackPaths, type Descriptor } from "#stack";
 import { startCluster } from "#runtime";
 import type { Configuration } from "../../infra/config.ts";
 import { provisioningOf } from "../../infra/postgres/connection.ts";
 import {
   checkHome,
+  hasResources,
   keepConfiguration,
   openWorkspace,
   previewSteps,
@@ -182,6 +183,7 @@ async function startOrRepair(
 ): Promise<void> {
   const report = (line: string): void => context.progress.step(line);
   try {
+    await refuseWithoutFiles(workspace, descriptor);
     await startCluster(descriptor, { report, leaderTimeoutMs: leaderTimeoutsMs.first });
   } catch (error) {
     context.progress.clear();
@@ -190,8 +192,20 @@ async function startOrRepair(
     );
     const targets = hostTypes.flatMap((type) => ["--target", `**${type}::*`]);
     await applyProgram(workspace, context, targets);
-    await startCluster(descriptor, { report, leaderTimeoutMs: leaderTimeoutsMs.repaired });
+    // Written anew with the rest: a port may be another one now.
+    const repaired = await readDescriptor(context.stack, stackPaths(context.stack, context.env));
+    await startCluster(repaired, { report, leaderTimeoutMs: leaderTimeoutsMs.repaired });
   }
+}
+
+/**
+ * After `ctm restore machine` Pulumi knows a stack of which this machine has nothing but the data.
+ *
+ * @throws CtmError `file-missing`
+ */
+async function refuseWithoutFiles(workspace: Workspace, { supervisor }: Descriptor): Promise<void> {
+  if ((await exists(supervisor.configuration)) || !(await hasResources(workspace))) return;
+  throw new CtmError("file-missing", `${supervisor.configuration} does not exist`);
 }
 
 /** Asks where something that holds data would be replaced or deleted, and only there. */

@@ -9,6 +9,8 @@ export const copierConfiguration = z.strictObject({
   far: z.string(),
   /** rclone.conf, with the keys. */
   rclone: z.string(),
+  /** PEM file of the CA that signed the far place's certificate; null for those of the system. */
+  authority: z.string().nullable(),
   /** pgBackRest's configuration with the near repository. */
   backrest: z.string(),
   /** Written anew in every round: see state.ts. */

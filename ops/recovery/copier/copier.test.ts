@@ -38,6 +38,7 @@ beforeAll(async () => {
     near,
     far: "far:",
     rclone: join(folder, "rclone.conf"),
+    authority: null,
     backrest: descriptor.postgres.members[0]?.backrestConfiguration ?? "",
     state,
     windowDays: 7,

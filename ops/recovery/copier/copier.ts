@@ -35,7 +35,11 @@ export class Copier {
   constructor(settings: CopierConfiguration) {
     this.#settings = settings;
     this.#near = new NearRepository(settings.near, settings.stanza);
-    this.#rclone = new Rclone(settings.rclone, settings.far);
+    this.#rclone = new Rclone(
+      settings.rclone,
+      settings.far,
+      settings.authority === null ? {} : { authority: settings.authority },
+    );
   }
 
   /** Why the last round failed; null when it did not. */

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
-import { CtmError, run } from "#system";
+import { CtmError, run, type Identity } from "#system";
 import type { FarFiles } from "./plan.ts";
 
 /**
@@ -12,10 +12,22 @@ import type { FarFiles } from "./plan.ts";
 export class Rclone {
   readonly #configuration: string;
   readonly #far: string;
+  readonly #options: { identity?: Identity; authority?: string };
 
-  constructor(configuration: string, far: string) {
+  /**
+   * @param far rclone's name of the far place
+   * @param options.identity OS user to run as, where that is not ours
+   * @param options.authority PEM file of the CA that signed its certificate; those of the system
+   *   where it is not given
+   */
+  constructor(
+    configuration: string,
+    far: string,
+    options: { identity?: Identity; authority?: string } = {},
+  ) {
     this.#configuration = configuration;
     this.#far = far;
+    this.#options = options;
   }
 
   /** Every file of the far place, by path. */
@@ -37,13 +49,23 @@ export class Rclone {
     );
   }
 
+  /** Copies everything to a folder here; what is there with the same size and time is not fetched. */
+  async fetch(to: string): Promise<void> {
+    await this.#run(["copy", "--transfers=8"], [this.#far, to], fetchMs);
+  }
+
   async remove(paths: readonly string[]): Promise<void> {
     await this.#withList(paths, (list) =>
       this.#run(["delete", `--files-from-raw=${list}`], [this.#far]),
     );
   }
 
-  async #run(args: readonly string[], places: readonly string[]): Promise<{ stdout: string }> {
+  async #run(
+    args: readonly string[],
+    places: readonly string[],
+    timeoutMs = runMs,
+  ): Promise<{ stdout: string }> {
+    const { identity, authority } = this.#options;
     const finished = await run(
       "rclone",
       [
@@ -55,7 +77,19 @@ export class Rclone {
         ...args,
         ...places,
       ],
-      { timeoutMs: runMs, cwd: "/", accept: failures },
+      {
+        timeoutMs,
+        cwd: "/",
+        accept: failures,
+        ...(identity === undefined ? {} : { identity }),
+        // The caller's AWS_… and RCLONE_… variables would lead elsewhere.
+        env: {
+          PATH: process.env["PATH"] ?? "/usr/bin:/bin",
+          HOME: "/nonexistent",
+          LC_ALL: "C.UTF-8",
+          ...(authority === undefined ? {} : { SSL_CERT_FILE: authority }),
+        },
+      },
     );
     if (finished.code === 0) return finished;
     const said = finished.stderr.split("\n").filter((line) => line.trim() !== "");
@@ -77,6 +111,9 @@ export class Rclone {
 }
 
 const listing = z.array(z.object({ Path: z.string(), Size: z.int() }));
+
+/** A whole repository, over a slow line. */
+const fetchMs = 24 * 3_600_000;
 
 /** rclone's exit codes (https://rclone.org/docs/#exit-code). */
 const failures = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10];

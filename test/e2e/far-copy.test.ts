@@ -1,0 +1,188 @@
+import { rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { endProcesses, stackProcesses } from "#runtime";
+import { makeDirectory, waitFor } from "#system";
+import { checkout, execute, Home, mustSucceed } from "./home.ts";
+import { startS3Server, type S3Server } from "./s3-server.ts";
+import { startTlsProxy, type TlsProxy } from "./tls-proxy.ts";
+
+/*
+ * A stack with a copy of its backups in another region, which is a real S3 server here: the region
+ * goes away and comes back, and then the machine is lost. Later tests stand on earlier ones.
+ */
+
+interface Status {
+  healthy: boolean;
+  problems: { code: string; message: string }[];
+  backup: {
+    gaps: unknown[] | null;
+    repositories: {
+      name: string;
+      status: string | null;
+      newest_wal: string | null;
+      behind_bytes: number | null;
+      behind_ms: number | null;
+    }[];
+  };
+}
+
+interface Audit {
+  gaps: unknown[];
+  repositories: { name: string; segments: number; recoverable_from: string | null }[];
+}
+
+/** Segments that an hour of archive_timeout 60 s makes. */
+const hourOfSegments = 60;
+
+let home: Home;
+let server: S3Server;
+let region: TlsProxy;
+
+beforeAll(async () => {
+  home = await Home.create();
+  server = await startS3Server();
+  region = await startTlsProxy(server.endpoint);
+  const made = await fetch(`${server.endpoint}/backups`, { method: "PUT" });
+  if (!made.ok) throw new Error(`the bucket was not made: ${made.status}`);
+  const far = {
+    endpoint: region.endpoint,
+    region: "us-east-1",
+    bucket: "backups",
+    authority: region.authority,
+  };
+  mustSucceed(
+    "pulumi config",
+    await shell(`eval "$(node bin/ctm env)"
+      pulumi config set ctm:farRepository '${JSON.stringify(far)}'
+      pulumi config set --secret ctm:farAccessKey AKIAFARCOPY
+      pulumi config set --secret ctm:farSecretKey secret-of-the-far-copy
+      pulumi config set ctm:memory 256MB`),
+  );
+  await home.must("up");
+});
+
+afterAll(async () => {
+  await home.end();
+  await region.stop();
+  await server.stop();
+});
+
+async function shell(script: string): Promise<Awaited<ReturnType<typeof execute>>> {
+  return await execute("bash", ["-euo", "pipefail", "-c", script], {
+    cwd: checkout,
+    env: home.env,
+  });
+}
+
+async function status(): Promise<Status> {
+  return await home.json<Status>("status");
+}
+
+async function repository(name: "near" | "far"): Promise<Status["backup"]["repositories"][number]> {
+  const found = (await status()).backup.repositories.find((each) => each.name === name);
+  if (found === undefined) throw new Error(`status names no repository ${name}`);
+  return found;
+}
+
+/** Writes `count` segments, each with a row; returns the name of the last one. */
+async function writeSegments(count: number): Promise<string> {
+  let last = "";
+  for (let each = 0; each < count; each += 1) {
+    await home.superuser("INSERT INTO marks DEFAULT VALUES");
+    const { rows } = await home.superuser("SELECT pg_walfile_name(pg_switch_wal()) AS name");
+    last = String(rows[0]?.["name"]);
+  }
+  return last;
+}
+
+async function marks(): Promise<number> {
+  const { rows } = await home.superuser("SELECT count(*)::int AS count FROM marks");
+  return Number(rows[0]?.["count"]);
+}
+
+async function holds(name: "near" | "far", segment: string): Promise<void> {
+  await waitFor(`${segment} in the ${name} repository`, 120_000, async () => {
+    const { newest_wal, status: state } = await repository(name);
+    if (newest_wal === null || newest_wal < segment) throw new Error(`${newest_wal}, ${state}`);
+    return true;
+  });
+}
+
+it("the far copy follows, and both places are audited", async () => {
+  await home.superuser(
+    "CREATE TABLE marks (id bigserial, at timestamptz DEFAULT clock_timestamp())",
+  );
+  const last = await writeSegments(3);
+  await holds("far", last);
+  const audit = await home.json<Audit>("backup", "audit");
+  expect(audit.gaps).toEqual([]);
+  expect(audit.repositories.map(({ name }) => name)).toEqual(["near", "far"]);
+  for (const { recoverable_from: from } of audit.repositories) expect(from).not.toBeNull();
+  expect(await status()).toMatchObject({ healthy: true, problems: [] });
+});
+
+it("its keys stand in no descriptor, no state in clear and no process list", async () => {
+  const found = await shell(
+    `grep -rlE "AKIAFARCOPY|secret-of-the-far-copy" ${home.directory} || true; ps axww -o args | grep -E "AKIAFARCOPY|secret-of-the" | grep -v grep || true`,
+  );
+  expect(found.stdout.trim().split("\n").toSorted()).toEqual([
+    join(home.paths.state, "far", "pgbackrest.conf"),
+    join(home.paths.state, "far", "rclone.conf"),
+  ]);
+});
+
+it("while the region is away for an hour of WAL, the near one stays current; then it is drained", async () => {
+  await region.close();
+  const last = await writeSegments(hourOfSegments);
+  await holds("near", last);
+  const behind = await waitFor("the copier to know", 90_000, async () => {
+    const far = await repository("far");
+    return far.status !== "ok" && far.status !== null ? far : undefined;
+  });
+  expect(behind.status).toContain("connection refused");
+  expect((await status()).backup.gaps).toEqual([]);
+  await region.open();
+  await holds("far", last);
+  const audit = await home.json<Audit>("backup", "audit");
+  expect(audit.gaps).toEqual([]);
+});
+
+it("a blank machine gets the stack back from the far copy and the escrow alone", async () => {
+  const last = await writeSegments(1);
+  await holds("far", last);
+  const before = await marks();
+  const folder = `${home.directory}-escrow`;
+  await makeDirectory(folder, { mode: 0o700 });
+  try {
+    const phrase = join(folder, "phrase");
+    const escrow = join(folder, "escrow.txt");
+    await writeFile(phrase, "a passphrase of some length\n");
+    await home.must(
+      "backup",
+      "passphrase",
+      ...["--output", escrow, "--passphrase-file", phrase, "--yes"],
+    );
+
+    // The machine is gone: every process, and every file of the home.
+    await home.killAll();
+    await endProcesses(await stackProcesses(home.paths.state), 10_000);
+    await rm(home.directory, { recursive: true });
+    await rm(join(checkout, `Pulumi.${home.stack}.yaml`), { force: true });
+    await makeDirectory(home.directory, { mode: 0o755 });
+
+    const restored = await home.json<{ reached: { by: string; timeline: number } }>(
+      ...["restore", "machine", escrow, "--passphrase-file", phrase, "--yes"],
+    );
+    expect(restored.reached).toMatchObject({ by: "archive-end" });
+    await home.must("up");
+    expect(await marks()).toBe(before);
+    const next = await writeSegments(1);
+    expect(next.slice(0, 8) > last.slice(0, 8)).toBe(true);
+    await holds("far", next);
+    expect(await home.json<Audit>("backup", "audit")).toMatchObject({ gaps: [] });
+    expect(await status()).toMatchObject({ healthy: true, problems: [] });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
