@@ -18,6 +18,7 @@ import {
 import { clientOf } from "../../infra/cloudflare/find-existing.ts";
 import { defineCommand, type Context } from "../command.ts";
 import { toggle } from "../parameters.ts";
+import { removeScratch, scratchNotes } from "../recovery/scratch.ts";
 
 export const command = defineCommand({
   help: "Stops and removes a stack. Its backup repository, the repository's passphrase, the settings key and the CA are moved to kept/STACK-TIME, from which a restore works; --purge deletes those too. Works on a stack whose cluster is dead.",
@@ -50,6 +51,8 @@ export const command = defineCommand({
     context.progress.clear();
     await context.confirm(planOf(paths, purge));
 
+    // They stand outside the stack's folders, and nobody would know of them any more.
+    for (const note of await scratchNotes(paths)) await removeScratch(paths, note);
     const before = await keptFolders(paths);
     const configuration = await selectStack(workspace);
     await recoverPendingOperations(
