@@ -1,5 +1,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { chmod, mkdtemp, readdir, rmdir } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, it, vi } from "vitest";
 import { exists, waitFor } from "#system";
 import { connect, disconnect } from "./connect.ts";
@@ -35,6 +38,28 @@ it("goes when the process that started it is killed", async () => {
   await waitFor("the server's folder to go", 10_000, async () =>
     (await exists(folder)) ? undefined : true,
   );
+});
+
+it("goes when that process is killed before there is a server", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "ctm-killed-"));
+  await chmod(folder, 0o755);
+  const module = JSON.stringify(new URL("scratch-server.ts", import.meta.url).href);
+  const child = spawn(
+    process.execPath,
+    [
+      "--input-type=module",
+      "--eval",
+      `import { startScratchServer } from ${module}; await startScratchServer();`,
+    ],
+    { stdio: "inherit", env: { ...process.env, TMPDIR: folder } },
+  );
+  const isEmpty = async (): Promise<boolean> => (await readdir(folder)).length === 0;
+  await waitFor("initdb to begin", 10_000, async () => ((await isEmpty()) ? undefined : true), {
+    intervalMs: 10,
+  });
+  child.kill("SIGKILL");
+  await waitFor("its folder to go", 10_000, async () => ((await isEmpty()) ? true : undefined));
+  await rmdir(folder);
 });
 
 it("says why a server does not start", async () => {

@@ -51,7 +51,11 @@ export async function startScratchServer(
   const folder = await mkdtemp(join(tmpdir(), "ctm-scratch-"));
   const data = join(folder, "data");
   const password = randomBytes(12).toString("hex");
-  const remove = async (): Promise<void> => rm(folder, { recursive: true, force: true });
+  const watchdog = startWatchdog(folder);
+  const remove = async (): Promise<void> => {
+    await rm(folder, { recursive: true, force: true });
+    watchdog.stdin.end();
+  };
   try {
     const passwordFile = join(folder, "password");
     await writeFile(passwordFile, password, { mode: 0o600 });
@@ -115,13 +119,11 @@ export async function startScratchServer(
     child.on("error", () => resolve());
   });
   await log.close();
-  const watchdog = startWatchdog(folder);
   const stop = async (): Promise<void> => {
     // SIGINT is a fast shutdown: sessions are ended, files are closed.
     child.kill("SIGINT");
     await ended;
     await remove();
-    watchdog.stdin.end();
   };
   const connection: DatabaseConnection = {
     host: folder,
@@ -177,10 +179,13 @@ export function withoutConnection(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
 function startWatchdog(folder: string): ChildProcessByStdio<Writable, null, null> {
   const script = `
     read -r _
-    pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null) || exit 0
-    kill -QUIT "$pid"
-    while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
-    rm -rf "$1"`;
+    [ -e "$1" ] || exit 0
+    if pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null); then
+      kill -QUIT "$pid"
+      while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
+    fi
+    # An initdb that was under way may make some more files before it notices.
+    until rm -rf "$1" && sleep 1 && [ ! -e "$1" ]; do :; done`;
   const watchdog = spawn("sh", ["-c", script, "ctm-scratch-watchdog", folder], {
     stdio: ["pipe", "ignore", "ignore"],
     detached: true,
