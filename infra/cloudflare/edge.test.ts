@@ -124,14 +124,75 @@ it("has no bucket and no notifications unless they are asked for", async () => {
   expect(inputsOf("NotificationPolicy")).toBeUndefined();
 });
 
+const everythingMayDegrade = { customRules: true, rateLimits: true, managedRules: true };
+
+describe("a plan", () => {
+  const rulesOf = (phase: string): unknown[] => {
+    const found = made.find(({ inputs }) => inputs["phase"] === phase);
+    return Array.isArray(found?.inputs["rules"]) ? found.inputs["rules"] : [];
+  };
+
+  it.each<[plan: string, changes: Record<string, unknown>, limits: number]>([
+    ["free", { mayDegrade: everythingMayDegrade }, 1],
+    ["pro", { mayDegrade: everythingMayDegrade }, 2],
+    ["business", {}, 3],
+    ["enterprise", {}, 3],
+  ])("%s holds the stack %j, with %i rate limits", async (plan, changes, limits) => {
+    await edge({ plan, ...changes });
+    expect(rulesOf("http_ratelimit")).toHaveLength(limits);
+    expect(rulesOf("http_request_firewall_custom").length).toBeGreaterThan(0);
+    for (const rule of [
+      ...rulesOf("http_ratelimit"),
+      ...rulesOf("http_request_firewall_custom"),
+      ...rulesOf("http_request_firewall_managed"),
+    ]) {
+      expect(rule).toMatchObject({
+        ref: expect.any(String),
+        description: expect.any(String),
+        enabled: true,
+        expression: expect.any(String),
+      });
+    }
+  });
+
+  // One row a plan: what is wrong, and the nearest that the plan has.
+  it.each<[plan: string, changes: Record<string, unknown>, message: string]>([
+    [
+      "free",
+      {},
+      "ctm-limit-database: the plan free counts over 10 s, not 60 s; nearest: 9 requests in 10 s",
+    ],
+    [
+      "pro",
+      {},
+      "ctm-limit-burst: the plan pro holds 2 rate limits, not 3; nearest: some of them merged",
+    ],
+    [
+      "business",
+      { rateLimits: { api: { periodSeconds: 900 } } },
+      "ctm-limit-api: the plan business counts over",
+    ],
+    [
+      "enterprise",
+      { rateLimits: { api: { mitigationSeconds: 90_000 } } },
+      "ctm-limit-api: the plan enterprise mitigates for",
+    ],
+  ])("%s refuses the stack %j before anything is made", async (plan, changes, message) => {
+    await expect(edge({ plan, ...changes })).rejects.toMatchObject({
+      code: "plan-too-small",
+      message: expect.stringContaining(message),
+    });
+    expect(made).toEqual([]);
+  });
+});
+
 it.each([
   ["free", undefined],
   ["pro", undefined],
   ["business", "clickhouse_alert_fw_anomaly"],
   ["enterprise", "clickhouse_alert_fw_ent_anomaly"],
 ])("tells of an attack on %s by %s", async (plan, alertType) => {
-  const degraded = { customRules: true, rateLimits: true, managedRules: true };
-  await edge({ plan, mayDegrade: degraded, notify: ["ops@example.com"] });
+  await edge({ plan, mayDegrade: everythingMayDegrade, notify: ["ops@example.com"] });
   expect(inputsOf("NotificationPolicy", "attack")?.["alertType"]).toBe(alertType);
   expect(inputsOf("NotificationPolicy", "tunnel-down")).toMatchObject({
     alertType: "tunnel_health_event",

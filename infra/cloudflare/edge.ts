@@ -32,8 +32,8 @@ export class Edge extends pulumi.ComponentResource {
     { settings, token, origin }: EdgeArguments,
     options: pulumi.ComponentResourceOptions = {},
   ) {
-    super("ctm:cloudflare:Edge", name, {}, options);
     const rules = zoneRules(settings);
+    super("ctm:cloudflare:Edge", name, {}, options);
     const provider = new Provider(
       "cloudflare",
       {
