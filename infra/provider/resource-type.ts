@@ -11,6 +11,8 @@ export type Properties = Record<string, unknown>;
 export interface ResourceType<Inputs extends object, Outputs extends Inputs> {
   /** `ctm:module:Name`. */
   token: string;
+  /** Tokens that stacks made by an older version have in their state; the program names them as aliases. */
+  formerTokens?: readonly string[];
   /** Checked before anything is planned; each issue is reported with its property. */
   inputs: z.ZodType<Inputs>;
   /** Properties that are never shown and are encrypted in the state. */

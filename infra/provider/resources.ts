@@ -1,5 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { BundleInputs } from "./types/bundle.ts";
+import { formerBundleToken, type BundleInputs } from "./types/bundle.ts";
 import type { AuthorityInputs } from "./types/authority.ts";
 import type { BootUnitInputs } from "./types/boot-unit.ts";
 import type { CertificateInputs } from "./types/certificate.ts";
@@ -172,6 +172,9 @@ export class Migrations extends CtmResource<MigrationsInputs> {
 export class Bundle extends CtmResource<BundleInputs> {
   declare readonly path: pulumi.Output<string>;
   constructor(name: string, inputs: Arguments<BundleInputs>, options: Options = {}) {
-    super("ctm:host:Bundle", name, inputs, [], options);
+    super("ctm:host:Bundle", name, inputs, [], {
+      ...options,
+      aliases: [{ type: formerBundleToken }],
+    });
   }
 }

@@ -41,7 +41,11 @@ export async function serve(
   { name, version, types, deleteBeforeReplace, configure, functions = {} }: ServedPackage,
   engineAddress: string | undefined,
 ): Promise<number> {
-  const byToken = new Map(types.map((type) => [type.token, type]));
+  const byToken = new Map(
+    types.flatMap((type) =>
+      [type.token, ...(type.formerTokens ?? [])].map((token) => [token, type] as const),
+    ),
+  );
   const log = engineLog(engineAddress);
   const typeOf = (urn: string): AnyResourceType => {
     const token = tokenOf(urn);

@@ -19,9 +19,13 @@ const inputs = z.strictObject({
 });
 export type BundleInputs = z.infer<typeof inputs>;
 
+/** When the API was the only program of ours, whose name no state then held. */
+export const formerBundleToken = "ctm:api:Bundle";
+
 /** A service of ours as one file that runs without the checkout. */
 export const bundle = defineResourceType<BundleInputs, BundleInputs>({
   token: "ctm:host:Bundle",
+  formerTokens: [formerBundleToken],
   inputs,
   secrets: [],
   replacedBy: ["program", "path"],
@@ -31,7 +35,11 @@ export const bundle = defineResourceType<BundleInputs, BundleInputs>({
   },
   async read(_id, state) {
     try {
-      return { ...state, sha256: sha256(await readFile(state.path)) };
+      return {
+        ...state,
+        program: state.program ?? "api",
+        sha256: sha256(await readFile(state.path)),
+      };
     } catch (error) {
       if (isMissing(error)) return undefined;
       throw error;
