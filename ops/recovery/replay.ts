@@ -143,7 +143,8 @@ function watchLog(instance: Instance): LogWatch {
   };
   const take = (line: string): void => {
     const restored = /restored log file "([0-9A-F]{24})" from archive/.exec(line)?.[1];
-    if (restored !== undefined) {
+    // One that cannot be replayed is fetched again and again: that is no progress.
+    if (restored !== undefined && restored !== watch.newest) {
       watch.segments += 1;
       watch.newest = restored;
       const { timeline, number } = parseSegment(restored) ?? { timeline: 0, number: 0 };
