@@ -7,7 +7,14 @@ import type { Configuration } from "./config.ts";
 import type { Security } from "./security.ts";
 import { runtimeDirectories, type SystemUsers } from "./runtime/local/local-runtime.ts";
 import { supervisorPaths } from "./runtime/local/supervisor.ts";
-import { listenAddress, portNames, portOf, stanzaName, type Topology } from "./topology.ts";
+import {
+  addressOf,
+  listenAddress,
+  portNames,
+  portOf,
+  stanzaName,
+  type Topology,
+} from "./topology.ts";
 
 export interface DescriptionSource {
   paths: StackPaths;
@@ -98,8 +105,8 @@ export function describeStack(source: DescriptionSource): Descriptor {
       ],
     },
     api: {
-      url: `http://${listenAddress}:${portOf(ports, "api")}`,
-      adminUrl: `http://${listenAddress}:${portOf(ports, "admin")}`,
+      url: addressOf(portOf(ports, "api")),
+      adminUrl: addressOf(portOf(ports, "admin")),
       version: apiVersion,
     },
     edge: source.edge,

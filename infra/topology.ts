@@ -10,6 +10,11 @@ import type { SystemUsers } from "./runtime/local/local-runtime.ts";
 /** Everything of this host listens here; what lies further is reached through the tunnel. */
 export const listenAddress = "127.0.0.1";
 
+/** Where something of this host answers over HTTP. */
+export function addressOf(port: number): string {
+  return `http://${listenAddress}:${port}`;
+}
+
 /** pgBackRest's stanza and the name of the near repository. */
 export const stanzaName = "main";
 

@@ -10,6 +10,11 @@ const seconds = z.int().min(1);
 /** An email address, loosely: Cloudflare has the last word. */
 const email = z.string().regex(/^[^\s@]+@[^\s@]+\.[^\s@]+$/, "must be an email address");
 
+function isOnThisHost(url: string): boolean {
+  const { hostname } = URL.parse(url) ?? {};
+  return hostname !== undefined && /^(localhost|\[::1\]|127(\.\d+){3})$/.test(hostname);
+}
+
 /** One of the document's three limits. */
 const rateLimit = (requests: number, periodSeconds: number, mitigationSeconds: number) =>
   z
@@ -139,7 +144,13 @@ export const cloudflareSchema = z
     /** Path of cloudflared; default /usr/local/bin or /usr/bin, where its packages put it. */
     cloudflared: z.string().startsWith("/", "must be an absolute path").optional(),
     /** Where Cloudflare's API is, when not at Cloudflare: a recording proxy, or a test. */
-    baseUrl: z.url({ protocol: /^https?$/ }).optional(),
+    baseUrl: z
+      .url({ protocol: /^https?$/ })
+      .refine(
+        (url) => url.startsWith("https:") || isOnThisHost(url),
+        "must be https, or on this host: the API token goes there",
+      )
+      .optional(),
     /**
      * This stack is the edge alone, before the API of another stack, which names this one in
      * `ctm:cloudflareStack`. The other stack's port of the API, which both must set.

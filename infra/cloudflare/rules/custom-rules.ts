@@ -1,11 +1,10 @@
-import { isCloudflaresOwn, isForTheApi } from "./endpoints.ts";
+import { isCloudflaresOwn, isForHost, isForTheApi } from "./endpoints.ts";
 import {
   address,
   and,
   any,
   bytes,
   compares,
-  equals,
   header,
   integer,
   length,
@@ -200,7 +199,7 @@ export function numbersAbove(limit: number): string {
 }
 
 function finished({ hostname }: RuleSettings, { ref, description, condition }: Draft): Rule {
-  const { expression } = and(equals(bytes("http.host"), hostname), condition);
+  const { expression } = and(isForHost(hostname), condition);
   return {
     ref,
     description,

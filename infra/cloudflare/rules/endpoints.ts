@@ -26,6 +26,15 @@ interface Endpoint {
   query?: Readonly<Record<string, Parameter>>;
 }
 
+/**
+ * `http.host` is the Host header as the client sent it: in either case, and with a port where the
+ * client names one, which the tunnel serves all the same.
+ */
+export function isForHost(hostname: string): Condition {
+  const host = bytes("http.host");
+  return or(wildcard(host, hostname), wildcard(host, `${hostname}:*`));
+}
+
 /** All that the API answers; a test holds it to api/openapi.json. */
 export const endpoints: readonly Endpoint[] = [
   { method: "GET", path: "/api/database/health" },

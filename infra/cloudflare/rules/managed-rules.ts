@@ -1,3 +1,4 @@
+import { isForHost } from "./endpoints.ts";
 import { and, bytes, equals } from "./language/build.ts";
 import { printExpression } from "./language/print.ts";
 import type { ManagedRule } from "./model.ts";
@@ -25,10 +26,7 @@ export function managedRules({
   managedRules: wanted,
 }: RuleSettings): ManagedRule[] {
   if (!wanted) return [];
-  const { expression } = and(
-    equals(bytes("http.host"), hostname),
-    equals(bytes("http.request.method"), "GET"),
-  );
+  const { expression } = and(isForHost(hostname), equals(bytes("http.request.method"), "GET"));
   return rulesets[plan === "free" ? "free" : "paid"].map(([name, description, rulesetId]) => ({
     ref: `ctm-managed-${name}`,
     description,

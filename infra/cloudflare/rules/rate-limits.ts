@@ -1,4 +1,5 @@
-import { bytes, equals, and, oneOf, or, startsWith, type Condition } from "./language/build.ts";
+import { isForHost } from "./endpoints.ts";
+import { bytes, and, oneOf, or, startsWith, type Condition } from "./language/build.ts";
 import { printExpression } from "./language/print.ts";
 import type { RateLimitRule } from "./model.ts";
 import { planLimits } from "./plan-limits.ts";
@@ -87,9 +88,7 @@ function limitsOf({ rateLimits }: RuleSettings): Limit[] {
 
 function finished(limit: Limit, hostname: string | undefined): RateLimitRule {
   const { expression } =
-    hostname === undefined
-      ? limit.condition
-      : and(equals(bytes("http.host"), hostname), limit.condition);
+    hostname === undefined ? limit.condition : and(isForHost(hostname), limit.condition);
   return {
     ref: `ctm-limit-${limit.name}`,
     description: limit.description,

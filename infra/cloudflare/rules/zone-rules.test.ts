@@ -175,6 +175,8 @@ describe("rules", () => {
     ["asks for health", { path: "/api/database/health" }, null],
     ["ends a login", { path: "/cdn-cgi/access/authorized", query: "nonce=1", headers: {} }, null],
     ["is for another name of the zone", { host: "www.example.com", path: "/x", headers: {} }, null],
+    ["names the host in capitals", { host: "API.Example.com", path: "/x" }, "ctm-endpoints"],
+    ["names the port", { host: "api.example.com:443", path: "/x" }, "ctm-endpoints"],
     ["sends the bearer header only", { headers: { Authorization: `Bearer ${exampleKey}` } }, null],
     [
       "sends bearer in small letters",
