@@ -105,8 +105,10 @@ describe("is refused, naming the key:", () => {
     [{ notify: ["ops"] }, "notify[0]: must be an email address"],
     [{ lockdown: { until: "tomorrow" } }, "lockdown.until: Invalid ISO datetime"],
     [{ baseUrl: "ftp://127.0.0.1" }, "baseUrl: Invalid URL"],
-    [{ baseUrl: "nowhere" }, "baseUrl: Invalid URL"],
-    [{ baseUrl: "http://127.0.0.1.example.com" }, "baseUrl: must be https, or on this host"],
+    [
+      { baseUrl: "http://127.0.0.1.example.com" },
+      "baseUrl: must be https, or on this host: the API token goes there",
+    ],
     [{ tunnel: true }, "tunnel is no key of ctm"],
   ])("%j", (changes, message) => {
     expect(

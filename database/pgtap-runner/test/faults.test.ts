@@ -190,15 +190,27 @@ describe("a run that is stopped", () => {
     await exit;
     const leftBehind = await clones();
     expect(leftBehind).toHaveLength(2);
+    await until("the server to notice that the killed run is gone", async () => {
+      const rows = await server.sql(
+        "SELECT FROM pg_stat_activity WHERE application_name LIKE 'pgtap-runner %'",
+      );
+      return rows.length === 0 ? true : undefined;
+    });
     const interruption = new AbortController();
     const other = run({ signal: interruption.signal });
-    await waitingBackends(2, killed);
-    expect(await clones()).toHaveLength(2);
-    expect((await clones()).filter((name) => leftBehind.includes(name))).toEqual([]);
-    const third = await run({ files: ["3-short.sql"] });
-    expect(third.exitCode).toBe(0);
-    expect(await clones()).toHaveLength(2);
-    interruption.abort();
+    try {
+      await waitingBackends(2, killed);
+      // A run removes what others left beside its own work.
+      await until("the copies of the killed run to be gone", async () =>
+        (await clones()).some((name) => leftBehind.includes(name)) ? undefined : true,
+      );
+      expect(await clones()).toHaveLength(2);
+      const third = await run({ files: ["3-short.sql"] });
+      expect(third.exitCode).toBe(0);
+      expect(await clones()).toHaveLength(2);
+    } finally {
+      interruption.abort();
+    }
     expect((await other).exitCode).toBe(1);
     expect(await clones()).toEqual([]);
   });
