@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { gapDocument } from "../recovery/gap-document.ts";
+import { restoreSteps } from "../recovery/restore-state.ts";
 
 const door = z.strictObject({
   host: z.string(),
@@ -91,6 +92,17 @@ export const statusDocument = z.strictObject({
       url: z.string(),
       /** That cloudflared holds to Cloudflare. */
       connections: z.int().nullable(),
+    })
+    .nullable(),
+  /** A restore in place that is neither confirmed nor undone; null where there is none. */
+  restore: z
+    .strictObject({
+      target: z.string(),
+      /** `done`, or where it is, or was ended. */
+      step: z.enum(restoreSteps),
+      /** Where the old data is, and until when. */
+      kept: z.string(),
+      expires_at: time.nullable(),
     })
     .nullable(),
   schema: z.strictObject({ version: z.string().nullable(), pending: z.int().nullable() }),

@@ -16,6 +16,7 @@ import {
   type ArchiveListing,
 } from "../recovery/archive.ts";
 import { readCopierState, type CopierState } from "../recovery/copier/state.ts";
+import { readRestoreState, type RestoreState } from "../recovery/restore-state.ts";
 import { lastDrill, type DrillDocument } from "../drill/report.ts";
 import { within } from "../facts/within.ts";
 import type { Stack } from "../open-stack.ts";
@@ -42,6 +43,8 @@ export interface Probes {
   tunnel: Probe<TunnelFacts>;
   schema: Probe<{ version: string | null; pending: number }>;
   drill: Probe<{ last: DrillDocument | null }>;
+  /** The last restore in place, until it is confirmed or undone. */
+  restore: Probe<{ state: RestoreState | null }>;
 }
 
 /** No part may hold up the answer for longer than this. */
@@ -56,23 +59,35 @@ export async function gather(
   const connection = (role: LoginRole, door: "rw" | "ro") => stackConnection(stack, role, door);
   const archive = probe(readNearArchive(stack, context));
   const far = probe(readFar(stack));
-  const [services, cluster, rw, ro, archiver, firstRepository, api, tunnel, schema, drill] =
-    await Promise.all([
-      probe(readServices(descriptor)),
-      probe(
-        readFile(descriptor.tls.authority, "utf8").then((authority) =>
-          readCluster(descriptor, authority, { timeoutMs: probeMs, signal: context.signal }),
-        ),
+  const [
+    services,
+    cluster,
+    rw,
+    ro,
+    archiver,
+    firstRepository,
+    api,
+    tunnel,
+    schema,
+    drill,
+    restore,
+  ] = await Promise.all([
+    probe(readServices(descriptor)),
+    probe(
+      readFile(descriptor.tls.authority, "utf8").then((authority) =>
+        readCluster(descriptor, authority, { timeoutMs: probeMs, signal: context.signal }),
       ),
-      probe(connection("ctm_monitor", "rw").then((config) => readDoor(config, probeMs))),
-      probe(connection("ctm_monitor", "ro").then((config) => readDoor(config, probeMs))),
-      probe(connection("ctm_monitor", "rw").then((config) => readArchiver(config, probeMs))),
-      probe(readRepository(descriptor, context, probeMs)),
-      probe(readApi(descriptor.api.adminUrl, { timeoutMs: probeMs, signal: context.signal })),
-      probe(readTunnel(descriptor, { timeoutMs: probeMs, signal: context.signal })),
-      probe(connection("ctm_migrator", "rw").then(readSchema)),
-      probe(lastDrill(stack.paths).then((last) => ({ last }))),
-    ]);
+    ),
+    probe(connection("ctm_monitor", "rw").then((config) => readDoor(config, probeMs))),
+    probe(connection("ctm_monitor", "ro").then((config) => readDoor(config, probeMs))),
+    probe(connection("ctm_monitor", "rw").then((config) => readArchiver(config, probeMs))),
+    probe(readRepository(descriptor, context, probeMs)),
+    probe(readApi(descriptor.api.adminUrl, { timeoutMs: probeMs, signal: context.signal })),
+    probe(readTunnel(descriptor, { timeoutMs: probeMs, signal: context.signal })),
+    probe(connection("ctm_migrator", "rw").then(readSchema)),
+    probe(lastDrill(stack.paths).then((last) => ({ last }))),
+    probe(readRestoreState(stack.paths).then((state) => ({ state: state ?? null }))),
+  ]);
   // Both were read at once: a segment archived in between is in one and not yet in the other.
   const repository = isBehind(archiver.facts, firstRepository.facts)
     ? await probe(readRepository(descriptor, context, probeMs))
@@ -90,6 +105,7 @@ export async function gather(
     tunnel,
     schema,
     drill,
+    restore,
   };
 }
 

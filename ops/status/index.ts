@@ -114,12 +114,19 @@ export function describe({ descriptor }: Stack, probes: Probes, now: Date): Stat
       edge === null
         ? null
         : { url: edge.url, connections: probes.tunnel.facts?.connections ?? null },
+    restore: restoreOf(probes),
     schema: {
       version: probes.schema.facts?.version ?? null,
       pending: probes.schema.facts?.pending ?? null,
     },
     alerts: { firing: null },
   };
+}
+
+function restoreOf({ restore: { facts } }: Probes): StatusDocument["restore"] {
+  if (facts === null || facts.state === null) return null;
+  const { target, step, kept, expiresAt } = facts.state;
+  return { target, step, kept, expires_at: expiresAt };
 }
 
 /** The far copy as its copier last saw it. */

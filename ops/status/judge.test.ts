@@ -87,6 +87,7 @@ function healthy(): Probes {
     tunnel: good({ connections: 4 }),
     schema: good({ version: "002", pending: 0 }),
     drill: good({ last: null }),
+    restore: good({ state: null }),
   };
 }
 
@@ -419,3 +420,29 @@ const fakeStack = {
     tls: "/state/tls",
   },
 };
+
+test("a restore that awaits a decision is shown, and one that was ended is a problem", () => {
+  const state = {
+    format: 1 as const,
+    step: "done" as const,
+    startedAt: "2026-11-24T11:00:00Z",
+    target: "2026-11-24 10:59:00Z",
+    member: "node-1",
+    kept: "/data.before",
+    timeline: 2,
+    promoted: true,
+    expiresAt: "2026-12-01T11:00:00Z",
+  };
+  const statusAt = (restore: Probes["restore"]) =>
+    describe(fakeStack, { ...healthy(), restore }, now);
+
+  const done = statusAt(good({ state }));
+  expect(done).toMatchObject({ healthy: true, restore: { step: "done", kept: "/data.before" } });
+  expect(render(done, createPaint({}, {}))).toContain(
+    "to 2026-11-24 10:59:00Z; the data of before is in /data.before until 2026-12-01 11:00:00Z: ctm restore --confirm or --undo",
+  );
+  const ended = statusAt(good({ state: { ...state, step: "moving", expiresAt: null } }));
+  expect(ended.problems.map(({ code }) => code)).toEqual(["restore-half-done"]);
+  expect(statusAt(dead("torn")).problems.map(({ code }) => code)).toEqual(["restore-unknown"]);
+  expect(statusAt(good({ state: null })).restore).toBeNull();
+});

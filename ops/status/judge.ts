@@ -24,6 +24,7 @@ export function judge(descriptor: Descriptor, probes: Probes, now: Date): Proble
   if (services.failure !== null && silent && rw.failure !== null && ro.failure !== null) {
     // One cause, and not the ten consequences of it.
     return [
+      ...judgeRestore(probes),
       problem("stack-stopped", `nothing of the stack runs: ${services.failure}`, "ctm start"),
       ...judgeBackups(descriptor, probes, now),
       ...judgeDrill(probes),
@@ -31,6 +32,7 @@ export function judge(descriptor: Descriptor, probes: Probes, now: Date): Proble
   }
   return [
     ...judgePermission(probes),
+    ...judgeRestore(probes),
     ...judgeServices(probes),
     ...judgeCluster(descriptor, probes),
     ...judgeDoors(probes),
@@ -65,6 +67,27 @@ function judgePermission(probes: Probes): Problem[] {
       "no-permission",
       `this user may not ask about ${denied.join(", ")}`,
       "run as the user that ran up (often root)",
+    ),
+  ];
+}
+
+/** One that is done and not yet confirmed is no problem. */
+function judgeRestore({ restore }: Probes): Problem[] {
+  if (restore.facts === null) {
+    return failed(
+      "restore-unknown",
+      "the last restore's state cannot be read",
+      restore,
+      "ctm restore --undo",
+    );
+  }
+  const { state } = restore.facts;
+  if (state === null || state.step === "done") return [];
+  return [
+    problem(
+      "restore-half-done",
+      `a restore to ${state.target} is in its step "${state.step}": it still runs, or it was ended there`,
+      "ctm restore --undo waits for one that runs, and brings the old data back",
     ),
   ];
 }

@@ -85,6 +85,7 @@ function parts(status: StatusDocument, paint: Paint): [string, string][] {
         ? "none yet"
         : `${timeText(backup.last_drill.at)} ${backup.last_drill.ok ? "passed" : paint.bad("failed")}, RTO ${measured(backup.last_drill.rto_ms)}, RPO ${measured(backup.last_drill.rpo_ms)}`,
     ],
+    ...(status.restore === null ? [] : [["restore", restored(status.restore)] as [string, string]]),
     [
       "alerts",
       status.alerts.firing === null
@@ -94,6 +95,17 @@ function parts(status: StatusDocument, paint: Paint): [string, string][] {
           : paint.bad(status.alerts.firing.map(({ name }) => name).join(", ")),
     ],
   ];
+}
+
+function restored({
+  target,
+  step,
+  kept,
+  expires_at,
+}: NonNullable<StatusDocument["restore"]>): string {
+  if (step !== "done") return `to ${target}, in its step "${step}"`;
+  const until = expires_at === null ? "" : ` until ${timeText(expires_at)}`;
+  return `to ${target}; the data of before is in ${kept}${until}: ctm restore --confirm or --undo`;
 }
 
 function measured(ms: number | null): string {

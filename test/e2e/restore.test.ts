@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { readdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readCredential } from "#stack";
@@ -7,13 +7,6 @@ import { makeDirectory, readFileIfExists, waitFor } from "#system";
 import { portsFile } from "../../infra/runtime/local/ports.ts";
 import { scramVerifier } from "../../infra/provider/types/secret.ts";
 import { connected } from "../../ops/facts/connection.ts";
-import { gather } from "../../ops/recovery/gather.ts";
-import { startInstance, stopServer } from "../../ops/recovery/instance.ts";
-import { locate } from "../../ops/recovery/locate.ts";
-import { makePlan } from "../../ops/recovery/plan.ts";
-import { replay } from "../../ops/recovery/replay.ts";
-import { instanceDirectories, restoreFiles } from "../../ops/recovery/restore-files.ts";
-import { parseTarget } from "../../ops/recovery/target.ts";
 import { checkout, Home, shown } from "./home.ts";
 
 /*
@@ -341,47 +334,14 @@ async function tasks(): Promise<number> {
   return (rows[0] as { tasks: number }).tasks;
 }
 
-/** The marks that a private server beside the cluster has when it stands at the target. */
+/** The marks that a server beside the stack has when it stands at the target. */
 async function beside(to: string): Promise<string[]> {
-  const descriptor = await home.descriptor();
-  const context = {
-    env: home.env,
-    stack: home.stack,
-    json: false,
-    interactive: false,
-    signal: new AbortController().signal,
-    progress: { step: () => undefined, detail: () => undefined, clear: () => undefined },
-    handOver: async () => await Promise.resolve(0),
-    confirm: async () => await Promise.resolve(),
-  };
-  const gathered = await gather({ descriptor, paths: home.paths }, context, undefined);
-  const target = parseTarget(to, new Date());
-  const place = await locate(target, gathered.world);
-  const made = makePlan(target, place, gathered.facts);
-  const directories = instanceDirectories(join(home.paths.state, "beside"));
-  const source = {
-    configuration: descriptor.postgres.members[0]?.backrestConfiguration ?? "",
-    stanza: descriptor.backup.stanza,
-    user: descriptor.users.postgres,
-  };
-  try {
-    await restoreFiles(source, directories, { set: made.backup.label }, context);
-    const instance = await startInstance({
-      source,
-      directories,
-      binaries: descriptor.postgres.binaries,
-      stop: place.stop.kind === "consistent" ? { kind: "consistent" } : place.stop,
-      timeline: place.timeline,
-      archiveCommand: null,
-    });
-    const archive = { from: made.backup.firstWal, through: made.wal.at(-1)?.to ?? "" };
-    await replay(instance, archive, context);
-    const found = await connected({ ...instance.connection, database: "taskmaster" }, (client) =>
-      client.query<{ name: string }>("SELECT name FROM marks ORDER BY at"),
-    );
-    return found.rows.map(({ name }) => name);
-  } finally {
-    await stopServer(directories, "immediate");
-    await rm(directories.work, { recursive: true, force: true });
-  }
+  const directory = join(home.directory, "beside");
+  await home.json("restore", "--to", to, "--into", directory);
+  const found = await connected(
+    { host: directory, user: "postgres", database: "taskmaster" },
+    (client) => client.query<{ name: string }>("SELECT name FROM marks ORDER BY at"),
+  );
+  await home.json("restore", "remove", directory);
+  return found.rows.map(({ name }) => name);
 }
