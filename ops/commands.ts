@@ -92,7 +92,7 @@ export const commands: readonly Entry[] = [
   },
   {
     name: "backup verify",
-    summary: "whether every stored file still is what it was",
+    summary: "whether every stored file is there, and what it was",
     load: () => import("./backup/verify.ts"),
   },
   {

@@ -35,6 +35,41 @@ test("a stanza that pgBackRest does not know has nothing", () => {
   expect(parseInfo(recorded, "other").backups).toEqual([]);
 });
 
+const noise = "[FormatError] unable to load info file '/r/backup/main/backup.info'";
+
+test.each([
+  [
+    99,
+    "[PathOpenError] unable to list file info for path '/r': [13] Permission denied\nHINT: x",
+    "repository 1 cannot be read: [PathOpenError] unable to list file info for path '/r': [13] Permission denied",
+  ],
+  [
+    99,
+    `${noise}:\nFormatError: key/value found outside of section at line 1: noise`,
+    "repository 1 cannot be deciphered: the passphrase in pgbackrest.conf is not the one that it was made with",
+  ],
+  [
+    99,
+    "[CryptoError] unable to flush",
+    "repository 1 cannot be deciphered: the passphrase in pgbackrest.conf is not the one that it was made with",
+  ],
+])(
+  "a repository that cannot be read says why, though pgBackRest exits 0: %i %s",
+  (code, message, expected) => {
+    const [stanza] = JSON.parse(recorded) as { repo: object[] }[];
+    const repo = [{ cipher: "aes-256-cbc", key: 1, status: { code, message } }];
+    const read = () => parseInfo(JSON.stringify([{ ...stanza, repo }]), "main");
+    expect(read).toThrow(expected);
+  },
+);
+
+test("a repository that is not where it should be is none", () => {
+  const status = { code: 1, message: "missing stanza path" };
+  const [stanza] = JSON.parse(recorded) as object[];
+  const answer = { ...stanza, backup: [], repo: [{ cipher: "aes-256-cbc", key: 1, status }] };
+  expect(parseInfo(JSON.stringify([answer]), "main").repositories).toEqual([]);
+});
+
 test.each(["", "ERROR: [037]", '{"a":1}', '[{"name":"main"}]'])(
   "an answer of another form is refused: %s",
   (text) => {

@@ -101,7 +101,16 @@ const infoAnswer = z.array(
   }),
 );
 
-/** Parses pgBackRest's answer. @throws CtmError `repository-unreadable` */
+/** pgBackRest's codes of a repository's state (src/command/info/info.c): its folder is not there… */
+const missingPathCode = 1;
+/** …and reading it met an error, which `info` reports and exits 0. */
+const unreadableCode = 99;
+
+/**
+ * Parses pgBackRest's answer. A repository that is not where it should be is left out.
+ *
+ * @throws CtmError `repository-unreadable`, `passphrase-wrong`
+ */
 export function parseInfo(text: string, stanza: string): RepositoryFacts {
   let value: unknown;
   try {
@@ -120,8 +129,12 @@ export function parseInfo(text: string, stanza: string): RepositoryFacts {
   if (found === undefined) {
     return { repositories: [], backups: [], running: false };
   }
+  for (const { key, cipher, status } of found.repo) {
+    if (status.code === unreadableCode) throw unreadable(key, status.message, cipher !== "none");
+  }
+  const present = found.repo.filter(({ status }) => status.code !== missingPathCode);
   return {
-    repositories: found.repo.map(({ key, cipher, status }) => {
+    repositories: present.map(({ key, cipher, status }) => {
       // The last entry belongs to the newest PostgreSQL version and system identifier.
       const archive = found.archive.findLast(({ database }) => database["repo-key"] === key);
       return {
@@ -161,10 +174,29 @@ export function parseInfo(text: string, stanza: string): RepositoryFacts {
 }
 
 /**
+ * Why a repository cannot be read, in a sentence. Deciphered with a wrong passphrase, a file is
+ * noise, which pgBackRest reports as a fault of the cipher or of the file's form, by chance.
+ */
+function unreadable(number: number, message: string, encrypted: boolean): CtmError {
+  if (encrypted && /\b(CryptoError|FormatError)\b/.test(message)) {
+    return new CtmError(
+      "passphrase-wrong",
+      `repository ${number} cannot be deciphered: the passphrase in pgbackrest.conf is not the one that it was made with`,
+      { next: "npm run up writes the stack's own again; else docs/runbooks/lost-passphrase.md" },
+    );
+  }
+  return new CtmError(
+    "repository-unreadable",
+    `repository ${number} cannot be read: ${message.split("\n")[0] ?? ""}`,
+    { next: "ctm doctor" },
+  );
+}
+
+/**
  * Reads the repositories through pgBackRest, as the OS user that owns them.
  *
  * @param configuration the file that names them; by default the one with the near ones
- * @throws CtmError `no-permission`, `repository-unreadable`
+ * @throws CtmError `no-permission`, `repository-unreadable`, `passphrase-wrong`
  */
 export async function readRepository(
   descriptor: Descriptor,

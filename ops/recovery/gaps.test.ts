@@ -92,6 +92,15 @@ describe("several timelines", () => {
     ]);
   });
 
+  test("a timeline that has archived nothing yet needs its parents up to where it left them", () => {
+    const [one, two] = forked as [FakeTimeline, FakeTimeline];
+    const three = { timeline: 3, first: 200, last: 199, forks: forked[2]?.forks ?? [] };
+    const without = [name(2, 148), name(2, 149)];
+    expect(audit([one, { ...two, last: 149 }, three], [first], { without })).toEqual([
+      `missing ${name(2, 148)}..${name(2, 149)} (2)`,
+    ]);
+  });
+
   test("a branch that was left is still part of the window", () => {
     expect(audit(forked, [first], { without: [name(2, 180)] })).toEqual([
       `missing ${name(2, 180)}..${name(2, 180)} (1)`,

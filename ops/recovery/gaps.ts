@@ -186,7 +186,7 @@ function windowRanges(
   const base = backups.findLast(({ stoppedAt }) => stoppedAt <= from) ?? backups[0];
   const firstTimeline = base === undefined ? undefined : rangeOf(base, segmentBytes)?.timeline;
   if (firstTimeline === undefined) return [];
-  return [...ends].flatMap(([timeline, end]) => {
+  return [...tipsOf(histories, ends, segmentBytes)].flatMap(([timeline, end]) => {
     // Timelines are numbered in the order of their birth: an older one had ended by then.
     if (timeline < firstTimeline) return [];
     const path = pathTo(timeline, end, histories.get(timeline) ?? [], segmentBytes);
@@ -200,6 +200,25 @@ function windowRanges(
       return first > part.last ? [] : [{ timeline: part.timeline, first, last: part.last }];
     });
   });
+}
+
+/**
+ * Where a recovery along each timeline ends. One of which no WAL is archived yet needs its parents'
+ * all the same: when Patroni recovers a crashed leader, it forgets which segments still wait to be
+ * archived (cleanup_archive_status of patroni/postgresql/rewind.py).
+ */
+function tipsOf(
+  histories: Archive["histories"],
+  ends: ReadonlyMap<number, number>,
+  segmentBytes: number,
+): Map<number, number> {
+  const tips = new Map(ends);
+  for (const [timeline, forks] of histories) {
+    const fork = forks.at(-1);
+    if (fork === undefined || tips.has(timeline)) continue;
+    tips.set(timeline, segmentNumberOf(fork.lsn, segmentBytes) - 1);
+  }
+  return tips;
 }
 
 /** A timeline's share of the way to another; `left` is where the next one leaves it. */

@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { CtmError } from "#system";
 import type { Context } from "../command.ts";
 import { connected, stackConnection } from "../facts/connection.ts";
+import { segmentOf } from "../facts/server.ts";
 import type { Stack } from "../open-stack.ts";
 import { readArchive, type RepositoryDescriptor } from "./archive.ts";
 import type { LiveWal } from "./lineage.ts";
@@ -91,9 +92,15 @@ async function liveWal(stack: Stack): Promise<LiveWal | null> {
   const config = await stackConnection(stack, "ctm_monitor");
   const bounded = { ...config, connectionTimeoutMillis: leaderMs, query_timeout: leaderMs };
   const [row] = await connected(bounded, async (client) => {
-    const { rows } = await client.query<{ timeline: number; bytes: string; port: number }>(
+    const { rows } = await client.query<{
+      timeline: number;
+      bytes: string;
+      archived: string | null;
+      port: number;
+    }>(
       `SELECT ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer AS timeline,
-              (pg_current_wal_lsn() - '0/0')::text AS bytes, inet_server_port() AS port`,
+              (pg_current_wal_lsn() - '0/0')::text AS bytes,
+              (SELECT last_archived_wal FROM pg_stat_archiver) AS archived, inet_server_port() AS port`,
     );
     return rows;
   });
@@ -102,6 +109,7 @@ async function liveWal(stack: Stack): Promise<LiveWal | null> {
   return {
     timeline: row.timeline,
     lsn: BigInt(row.bytes),
+    archivedTo: segmentOf(row.archived),
     directory: join(member.dataDirectory, "pg_wal"),
   };
 }

@@ -15,6 +15,8 @@ export interface LiveWal {
   timeline: number;
   /** Its write position. */
   lsn: bigint;
+  /** The segment that it archived last, by its own account; null before the first one. */
+  archivedTo: string | null;
   /** Its pg_wal. */
   directory: string;
 }

@@ -245,13 +245,29 @@ describe("the plan", () => {
   });
 
   test("says what is lost", async () => {
-    const live = { timeline: 3, lsn: lsnOfSegment(41) + 6000n, directory: "/" };
+    const live = {
+      timeline: 3,
+      lsn: lsnOfSegment(41) + 6000n,
+      archivedTo: name(3, 40),
+      directory: "/",
+    };
     const made = await plan(at(38), { live });
     expect(made.lost).toEqual({
       ms: 22 * 60_000,
       walBytes: Number(lsnOfSegment(41) + 6000n - lsnOfSegment(39) - 1024n),
     });
     expect(await plan("latest", { live })).toMatchObject({ unarchived: 1, problems: [] });
+    expect(await plan("latest", { live: { ...live, archivedTo: name(3, 41) } })).toMatchObject({
+      unarchived: 0,
+      gaps: [{ from: name(3, 41), to: name(3, 41) }],
+    });
+  });
+
+  test("needs all that a parent wrote until its child left it, though nothing of it is held", async () => {
+    const without = [13, 14, 15, 16, 17, 18, 19, 20].map((number) => name(1, number));
+    expect(await plan("latest", { backups: [fakeBackup(1, 10)], without })).toMatchObject({
+      gaps: [{ timeline: 1, from: name(1, 13), to: name(1, 14) }],
+    });
   });
 
   test.each<[string, string, Parameters<typeof scene>[0], string]>([

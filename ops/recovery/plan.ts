@@ -185,7 +185,10 @@ function rangesFrom(
         ? segmentNumberOf(stop.lsn)
         : stop.kind === "consistent"
           ? (parseSegment(backup.lastWal)?.number ?? first)
-          : newestOn(timeline, archive, live);
+          : // A parent is needed up to where its child left it, whatever of that is held.
+            until === null
+            ? newestOn(timeline, archive, live)
+            : Infinity;
     const last = Math.min(end, wanted);
     return last < first ? [] : [rangeOf(timeline, first, last)];
   });
@@ -205,8 +208,13 @@ function holesOf(
   let unarchived = 0;
   for (const { timeline, from, to } of ranges) {
     const held = archive.segments.get(timeline);
-    const archivedTo = newestOn(timeline, archive, null);
     const liveTo = live?.timeline === timeline ? segmentNumberOf(live.lsn - 1n) : -1;
+    // What the server calls archived it will not archive again.
+    const called = parseSegment(live?.archivedTo ?? "");
+    const archivedTo = Math.max(
+      newestOn(timeline, archive, null),
+      called?.timeline === timeline ? called.number : -1,
+    );
     const last = numberOf(to);
     let hole: number | undefined;
     for (let number = numberOf(from); number <= last + 1; number += 1) {

@@ -3,6 +3,7 @@ import type { Descriptor } from "#stack";
 import { createPaint } from "../paint.ts";
 import type { RepositoryFacts } from "../facts/repository.ts";
 import type { CopierState } from "../recovery/copier/state.ts";
+import { nearRepositories } from "../recovery/archive.ts";
 import { fakeListing } from "../recovery/testing/fake-listing.ts";
 import { fakeDescriptor } from "../testing/fake-descriptor.ts";
 import type { Probes } from "./gather.ts";
@@ -12,6 +13,7 @@ import { render } from "./render.ts";
 
 const now = new Date("2026-11-24T12:00:00Z");
 const descriptor: Descriptor = fakeDescriptor();
+const [near] = nearRepositories(descriptor);
 
 function good<T>(facts: T) {
   return { facts, failure: null };
@@ -240,7 +242,7 @@ test.each<[string, Change, string]>([
   [
     "pgBackRest does not know the stanza",
     set("repository", { repositories: [] }),
-    "repository-missing: repository 1 has no stanza -> npm run up",
+    `repository-missing: repository 1 is not in ${near?.path}: it was moved, or its disk is not mounted -> bring it back; npm run up makes an empty one`,
   ],
   [
     "the repository cannot be read",

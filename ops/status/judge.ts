@@ -295,12 +295,16 @@ function judgeBackups(descriptor: Descriptor, { repository }: Probes, now: Date)
   }
   const { repositories, backups, running } = repository.facts;
   const problems: Problem[] = [];
-  for (const { number } of nearRepositories(descriptor)) {
+  for (const { number, path } of nearRepositories(descriptor)) {
     const found = repositories.find((each) => each.number === number);
     const full = backups.findLast((each) => each.repository === number && each.type === "full");
     if (found === undefined) {
       problems.push(
-        problem("repository-missing", `repository ${number} has no stanza`, "npm run up"),
+        problem(
+          "repository-missing",
+          `repository ${number} is not in ${path}: it was moved, or its disk is not mounted`,
+          "bring it back; npm run up makes an empty one",
+        ),
       );
     } else if (full === undefined) {
       if (running) continue;
