@@ -200,7 +200,7 @@ describe("a second run", () => {
         "update ctm_query createDatabase",
         "update ctm_api-settings settings.lock_timeout",
         "update database-ctm_query privileges",
-        "update backup-functions functions[2] functions[3]",
+        "update backup-functions functions[2] functions[3] functions[4]",
         "create extension-pg_stat_statements ",
         "update etcd program",
         `update ${standby} state`,
