@@ -1,4 +1,4 @@
-import { Client, type ClientConfig } from "pg";
+import { Client, DatabaseError, type ClientConfig } from "pg";
 import { z } from "zod";
 import type { Descriptor } from "#stack";
 import { CtmError, readFileIfExists } from "#system";
@@ -39,6 +39,20 @@ export async function asSuperuser<T>(
   work: (client: Client) => Promise<T>,
 ): Promise<T> {
   return await using(new Client(await superuserSettings(provisioning, database)), work);
+}
+
+/** As `asSuperuser`, for what may be gone with its database: undefined where that is. */
+export async function asSuperuserIfExists<T>(
+  provisioning: Provisioning,
+  database: string,
+  work: (client: Client) => Promise<T>,
+): Promise<T | undefined> {
+  try {
+    return await asSuperuser(provisioning, database, work);
+  } catch (error) {
+    if (error instanceof DatabaseError && error.code === "3D000") return undefined;
+    throw error;
+  }
 }
 
 /** Connection settings for superuser `postgres`, for a connection that outlives one call. */

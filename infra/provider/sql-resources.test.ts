@@ -10,6 +10,8 @@ import {
   type MigratedServer,
 } from "./testing/sql-cases.ts";
 import type { Properties } from "./resource-type.ts";
+import { closedFunctions } from "./types/closed-functions.ts";
+import { dropMarkers } from "./types/drop-markers.ts";
 import { functionGrants } from "./types/function-grants.ts";
 import { login } from "./types/login.ts";
 import { migrations } from "./types/migrations.ts";
@@ -54,6 +56,35 @@ describe("a role that was dropped", () => {
       login: 'refused: password authentication failed for user "dropped"',
       replication: false,
     });
+  });
+});
+
+describe("a database that was dropped", () => {
+  let client: ProviderClient;
+
+  beforeAll(async () => {
+    client = await ProviderClient.serving([closedFunctions, dropMarkers, functionGrants]);
+  });
+
+  afterAll(() => {
+    client.close();
+  });
+
+  it.each([
+    [dropMarkers.token, { marks: "every drop" }],
+    [closedFunctions.token, { functions: ["pg_advisory_lock"], role: "postgres" }],
+  ])("took %s along", async (token, inputs: Properties) => {
+    const { provisioning } = await sharedServer();
+    const state = { database: "dropped", provisioning, ...inputs };
+    expect(await client.read(token, "dropped", state, state)).toBeUndefined();
+  });
+
+  it("holds no grant", async () => {
+    const { provisioning } = await sharedServer();
+    const inputs = { role: "postgres", functions: ["pg_switch_wal()"], databases: ["dropped"] };
+    const state = { provisioning, ...inputs };
+    const found = await client.read(functionGrants.token, "postgres", state, state);
+    expect(unwrap(found?.state)).toMatchObject({ functions: [] });
   });
 });
 

@@ -102,7 +102,7 @@ async function marks(): Promise<number> {
 }
 
 async function holds(name: "near" | "far", segment: string): Promise<void> {
-  await waitFor(`${segment} in the ${name} repository`, 120_000, async () => {
+  await waitFor(`${segment} in the ${name} repository`, 240_000, async () => {
     const { newest_wal, status: state } = await repository(name);
     if (newest_wal === null || newest_wal < segment) throw new Error(`${newest_wal}, ${state}`);
     return true;
@@ -136,7 +136,7 @@ it("while the region is away for an hour of WAL, the near one stays current; the
   await region.close();
   const last = await writeSegments(hourOfSegments);
   await holds("near", last);
-  const behind = await waitFor("the copier to know", 90_000, async () => {
+  const behind = await waitFor("the copier to know", 180_000, async () => {
     const far = await repository("far");
     return far.status !== "ok" && far.status !== null ? far : undefined;
   });

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { asSuperuser, provisioningSchema } from "../../postgres/connection.ts";
+import { asSuperuser, asSuperuserIfExists, provisioningSchema } from "../../postgres/connection.ts";
 import { defineResourceType } from "../resource-type.ts";
 
 const inputs = z.strictObject({
@@ -24,9 +24,12 @@ export const closedFunctions = defineResourceType<ClosedFunctionsInputs, ClosedF
     return { id: wanted.database, outputs: wanted };
   },
   async read(_id, state) {
-    const functions = await asSuperuser(state.provisioning, state.database, async (client) => {
-      const { rows } = await client.query<{ name: string }>(
-        `SELECT name FROM unnest($2::text[]) WITH ORDINALITY AS wanted(name, position)
+    const functions = await asSuperuserIfExists(
+      state.provisioning,
+      state.database,
+      async (client) => {
+        const { rows } = await client.query<{ name: string }>(
+          `SELECT name FROM unnest($2::text[]) WITH ORDINALITY AS wanted(name, position)
          JOIN pg_proc ON proname = name AND pronamespace = 'pg_catalog'::regnamespace
          CROSS JOIN LATERAL (
            SELECT coalesce(bool_or(grantee = 0), false) AS everybody,
@@ -37,11 +40,12 @@ export const closedFunctions = defineResourceType<ClosedFunctionsInputs, ClosedF
          GROUP BY name, position
          HAVING bool_and(granted.role AND NOT granted.everybody)
          ORDER BY position`,
-        [state.role, state.functions],
-      );
-      return rows.map(({ name }) => name);
-    });
-    return { ...state, functions };
+          [state.role, state.functions],
+        );
+        return rows.map(({ name }) => name);
+      },
+    );
+    return functions === undefined ? undefined : { ...state, functions };
   },
   async update(_id, state, wanted) {
     await close(wanted);

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Client } from "pg";
-import { asSuperuser, provisioningSchema } from "../../postgres/connection.ts";
+import { asSuperuser, asSuperuserIfExists, provisioningSchema } from "../../postgres/connection.ts";
 import { defineResourceType } from "../resource-type.ts";
 
 const inputs = z.strictObject({
@@ -47,8 +47,8 @@ export const dropMarkers = defineResourceType<DropMarkersInputs, DropMarkersInpu
     return { id: wanted.database, outputs: wanted };
   },
   async read(_id, state) {
-    const marks = await asSuperuser(state.provisioning, state.database, marksIn);
-    return { ...state, marks };
+    const marks = await asSuperuserIfExists(state.provisioning, state.database, marksIn);
+    return marks === undefined ? undefined : { ...state, marks };
   },
   async update(_id, _state, wanted) {
     await install(wanted);

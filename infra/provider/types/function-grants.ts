@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { asSuperuser, provisioningSchema } from "../../postgres/connection.ts";
+import { asSuperuser, asSuperuserIfExists, provisioningSchema } from "../../postgres/connection.ts";
 import { defineResourceType } from "../resource-type.ts";
 
 const inputs = z.strictObject({
@@ -28,17 +28,19 @@ export const functionGrants = defineResourceType<FunctionGrantsInputs, FunctionG
   async read(_id, state) {
     let granted = state.functions;
     for (const database of state.databases) {
-      granted = await asSuperuser(state.provisioning, database, async (client) => {
+      const wanted = granted;
+      const found = await asSuperuserIfExists(state.provisioning, database, async (client) => {
         const { rows } = await client.query<{ signature: string }>(
           `SELECT signature FROM unnest($2::text[]) WITH ORDINALITY AS wanted(signature, position)
            -- A role that is gone holds nothing; asking for it by its name would be an error.
            JOIN pg_roles ON rolname = $1
            WHERE has_function_privilege(pg_roles.oid, ('pg_catalog.' || signature)::regprocedure, 'EXECUTE')
            ORDER BY position`,
-          [state.role, granted],
+          [state.role, wanted],
         );
         return rows.map(({ signature }) => signature);
       });
+      granted = found ?? [];
     }
     return { ...state, functions: granted };
   },
