@@ -63,6 +63,15 @@ test.each([
   },
 );
 
+test("pgBackRest quotes noise as it is, control characters and all", () => {
+  const [stanza] = JSON.parse(recorded) as object[];
+  const status = { code: 99, message: `${noise} NOISE` };
+  const answer = JSON.stringify([
+    { ...stanza, repo: [{ cipher: "aes-256-cbc", key: 1, status }] },
+  ]).replace("NOISE", "\u0001\u001b\ufffd");
+  expect(() => parseInfo(answer, "main")).toThrow(/^repository 1 cannot be deciphered: /);
+});
+
 test("a repository that is not where it should be is none", () => {
   const status = { code: 1, message: "missing stanza path" };
   const [stanza] = JSON.parse(recorded) as object[];

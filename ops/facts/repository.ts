@@ -114,7 +114,8 @@ const unreadableCode = 99;
 export function parseInfo(text: string, stanza: string): RepositoryFacts {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    // A file that was deciphered to noise is quoted in the answer, control characters and all.
+    value = JSON.parse(text.replaceAll(/\p{Cc}/gu, " "));
   } catch {
     value = undefined;
   }
