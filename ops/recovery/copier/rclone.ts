@@ -73,8 +73,7 @@ export class Rclone {
         "--contimeout=10s",
         "--timeout=60s",
         "--retries=1",
-        // The next round tries again: a call that fails must not take minutes to do so.
-        "--low-level-retries=1",
+        "--low-level-retries=3",
         ...args,
         ...places,
       ],

@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { endProcesses, stackProcesses } from "#runtime";
 import { makeDirectory, waitFor } from "#system";
-import { checkout, execute, Home, mustSucceed } from "./home.ts";
-import { startS3Server, type S3Server } from "./s3-server.ts";
-import { startTlsProxy, type TlsProxy } from "./tls-proxy.ts";
+import { checkout, execute, Home, mustSucceed } from "../e2e/home.ts";
+import { startS3Server, type S3Server } from "../e2e/s3-server.ts";
+import { startTlsProxy, type TlsProxy } from "../e2e/tls-proxy.ts";
 
 /*
  * A stack with a copy of its backups in another region, which is a real S3 server here: the region
