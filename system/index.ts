@@ -9,6 +9,7 @@ export {
   writeFileAtomic,
   type Identity,
 } from "./files.ts";
+export { parseJson } from "./json.ts";
 export { findIdentity, identityOf, isRoot, runAs } from "./identity.ts";
 export { run, type Finished, type RunOptions } from "./run.ts";
 export { waitFor } from "./wait-for.ts";

@@ -2,7 +2,7 @@ import { readdir, rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
-import { readFileIfExists, waitFor } from "#system";
+import { parseJson, readFileIfExists, waitFor } from "#system";
 import { takeLock } from "../../bin/lock.js";
 import type { Workspace } from "./environment.ts";
 
@@ -60,7 +60,7 @@ async function waitForLocks(workspace: Workspace, report: (line: string) => void
 async function holderOf(path: string): Promise<string | undefined> {
   const text = await readFileIfExists(path);
   if (text === undefined) return undefined;
-  const lock = lockSchema.safeParse(parseOrNull(text));
+  const lock = lockSchema.safeParse(parseJson(text));
   // Half a lock is one whose writer died while writing it.
   if (!lock.success) return "dead";
   const { pid, hostname: host, username } = lock.data;
@@ -68,12 +68,4 @@ async function holderOf(path: string): Promise<string | undefined> {
   // A pid is used again after a reboot: only a pulumi process can hold a lock.
   const name = (await readFileIfExists(`/proc/${pid}/comm`))?.trim();
   return name === "pulumi" ? `pid ${pid}` : "dead";
-}
-
-function parseOrNull(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { CtmError } from "#system";
+import { CtmError, parseJson } from "#system";
 import type { Workspace } from "./environment.ts";
 import { runPulumi } from "./pulumi.ts";
 
@@ -47,7 +47,7 @@ export async function previewSteps(workspace: Workspace): Promise<Step[]> {
     ["preview", "--json", "--refresh", "--suppress-progress"],
     { acceptFailure: true },
   );
-  const parsed = previewSchema.safeParse(parseOrNull(stdout));
+  const parsed = previewSchema.safeParse(parseJson(stdout));
   if (code !== 0 || !parsed.success) {
     throw new CtmError(
       "preview-failed",
@@ -84,12 +84,4 @@ function clean(text: string): string {
     .replaceAll(/<\{%[^%]*%\}>/g, "")
     .replace(/^error: /, "")
     .trim();
-}
-
-function parseOrNull(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }

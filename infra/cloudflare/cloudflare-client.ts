@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { CtmError, messageOf } from "#system";
+import { CtmError, messageOf, parseJson } from "#system";
 
 const cloudflareUrl = "https://api.cloudflare.com/client/v4";
 const callMs = 15_000;
@@ -104,7 +104,7 @@ export class CloudflareClient {
       );
     }
     if (response.status === 404) return undefined;
-    const parsed = envelope.safeParse(parse(text));
+    const parsed = envelope.safeParse(parseJson(text));
     const said = (parsed.data?.errors ?? []).map(({ code, message }) => `${code} ${message}`);
     const what = `${method} ${path}: ${[response.status, ...said].join(" ")}`;
     switch (response.status) {
@@ -131,12 +131,4 @@ function read<T>(path: string, shape: z.ZodType<T>, value: unknown): T {
     "cloudflare-unreadable",
     `${path} answers something else than it should: ${issues.slice(0, 3).join("; ")}`,
   );
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { CtmError, readFileIfExists, systemErrorCode } from "#system";
+import { CtmError, parseJson, readFileIfExists, systemErrorCode } from "#system";
 import { stackPaths, type StackPaths } from "./paths.ts";
 
 const port = z.int().min(1).max(65535);
@@ -196,13 +196,7 @@ export async function readDescriptorIfExists(
 
 /** Parses a descriptor; `path` is where it came from, for the error. */
 export function parseDescriptor(text: string, path: string): Descriptor {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    value = undefined;
-  }
-  const parsed = descriptor.safeParse(value);
+  const parsed = descriptor.safeParse(parseJson(text));
   if (parsed.success) return parsed.data;
   const issues = parsed.error.issues.map(
     (issue) => `${issue.path.join(".") || "document"}: ${issue.message}`,

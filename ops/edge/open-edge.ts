@@ -1,6 +1,6 @@
 import { cloudflareSchema, type CloudflareSettings } from "../../infra/cloudflare/settings.ts";
 import { readCredential, stackPaths, type StackPaths } from "#stack";
-import { CtmError, readFileIfExists } from "#system";
+import { CtmError, parseJson, readFileIfExists } from "#system";
 import type { Context } from "../command.ts";
 import { CloudflareClient } from "../../infra/cloudflare/cloudflare-client.ts";
 
@@ -25,7 +25,7 @@ export async function openEdge(context: Pick<Context, "stack" | "env">): Promise
       { next: "docs/first-deploy.md says how one is made", exitCode: 2 },
     );
   }
-  const parsed = cloudflareSchema.safeParse(parse(text));
+  const parsed = cloudflareSchema.safeParse(parseJson(text));
   if (parsed.success) return { paths, settings: parsed.data };
   throw new CtmError("edge-unreadable", `${paths.edge} is not what this version of ctm writes`, {
     next: "npm run up writes it anew",
@@ -43,12 +43,4 @@ export async function openClient(
 ): Promise<CloudflareClient> {
   const token = await readCredential(paths, "cloudflare-token");
   return new CloudflareClient({ token, baseUrl: settings.baseUrl, signal });
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

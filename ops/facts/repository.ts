@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Descriptor } from "#stack";
-import { CtmError, runAs } from "#system";
+import { CtmError, parseJson, runAs } from "#system";
 import type { Context } from "../command.ts";
 import { createShell } from "../shell.ts";
 
@@ -112,14 +112,8 @@ const unreadableCode = 99;
  * @throws CtmError `repository-unreadable`, `passphrase-wrong`
  */
 export function parseInfo(text: string, stanza: string): RepositoryFacts {
-  let value: unknown;
-  try {
-    // A file that was deciphered to noise is quoted in the answer, control characters and all.
-    value = JSON.parse(text.replaceAll(/\p{Cc}/gu, " "));
-  } catch {
-    value = undefined;
-  }
-  const parsed = infoAnswer.safeParse(value);
+  // A file that was deciphered to noise is quoted in the answer, control characters and all.
+  const parsed = infoAnswer.safeParse(parseJson(text.replaceAll(/\p{Cc}/gu, " ")));
   if (!parsed.success) {
     throw new CtmError(
       "repository-unreadable",

@@ -1,6 +1,6 @@
 import { createCipheriv, createDecipheriv, createHash, pbkdf2Sync, randomBytes } from "node:crypto";
 import { z } from "zod";
-import { CtmError } from "#system";
+import { CtmError, parseJson } from "#system";
 
 /**
  * What a blank machine needs beside the far copy and a clone: every secret without which backups
@@ -81,13 +81,7 @@ export function unseal(content: string, passphrase: string): string {
 
 /** @throws CtmError `escrow-unreadable`, naming what is wrong with it */
 export function parseEscrow(text: string, path: string): Escrow {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    value = undefined;
-  }
-  const parsed = escrowDocument.safeParse(value);
+  const parsed = escrowDocument.safeParse(parseJson(text));
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   throw new CtmError(

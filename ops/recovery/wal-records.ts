@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { parseJson } from "#system";
 import { parseLsn } from "./wal.ts";
 
 /** What pg_waldump shows of the records that tell a recovery where something happened. */
@@ -74,7 +75,9 @@ function readRecord(description: string, lsn: bigint, xid: number): WalRecord | 
       description,
     ) ?? [];
   if (payload === undefined) return undefined;
-  const read = mark.safeParse(jsonOf(Buffer.from(payload.replaceAll(" ", ""), "hex")));
+  const read = mark.safeParse(
+    parseJson(Buffer.from(payload.replaceAll(" ", ""), "hex").toString("utf8")),
+  );
   // Anybody who may write messages may write others under the same name.
   return read.success ? { kind: "mark", lsn, mark: read.data } : undefined;
 }
@@ -82,12 +85,4 @@ function readRecord(description: string, lsn: bigint, xid: number): WalRecord | 
 function wordsOf(description: string, list: string): string[] {
   const [, words] = new RegExp(`; ${list}: ([^;]+)`).exec(description) ?? [];
   return words === undefined ? [] : words.trim().split(/\s+/);
-}
-
-function jsonOf(bytes: Buffer): unknown {
-  try {
-    return JSON.parse(bytes.toString("utf8"));
-  } catch {
-    return undefined;
-  }
 }

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { parseJson } from "#system";
 import type { EdgeRequest } from "./model.ts";
 
 /** A line of the API's log about an answered request (api/src/server.ts). */
@@ -56,7 +57,7 @@ export function readAccessLog(text: string, hostname: string): AccessLog {
 function requestOfLine(
   line: string,
 ): Pick<EdgeRequest, "method" | "path" | "ip" | "time"> | undefined {
-  const value = parsed(line);
+  const value = parseJson(line);
   const own = logLine.safeParse(value);
   if (own.success) {
     const { method, endpoint, address, time, milliseconds } = own.data;
@@ -69,12 +70,4 @@ function requestOfLine(
   // PostgreSQL writes a single address as a network of one.
   const ip = ip_address.replace(/\/(32|128)$/, "");
   return { method, path: endpoint, ip, time: Date.parse(created_at) };
-}
-
-function parsed(line: string): unknown {
-  try {
-    return JSON.parse(line);
-  } catch {
-    return undefined;
-  }
 }

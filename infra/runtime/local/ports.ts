@@ -1,7 +1,7 @@
 import { readdir } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
-import { CtmError, readFileIfExists, run } from "#system";
+import { CtmError, parseJson, readFileIfExists, run } from "#system";
 
 /** A port that a stack needs. */
 export interface PortRequest {
@@ -75,19 +75,11 @@ export async function portsOfOtherStacks(
 
 /** The remembered ports, by name; none when the file is missing or says nothing. */
 export async function readPorts(path: string): Promise<Record<string, number>> {
-  const value = parsed((await readFileIfExists(path)) ?? "");
+  const value = parseJson((await readFileIfExists(path)) ?? "");
   const entries = typeof value === "object" && value !== null ? Object.entries(value) : [];
   return Object.fromEntries(
     entries.filter((entry): entry is [string, number] => typeof entry[1] === "number"),
   );
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /** True when a server could listen on this port of all addresses now. */
