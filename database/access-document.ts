@@ -8,7 +8,12 @@ import { writeFileAtomic } from "#system";
 import declaration from "./access.ts";
 import { accessMarkdown, checkAccess, type AccessResult } from "./pgtap-runner/src/index.ts";
 import { makeFreshDatabase } from "./runner/fresh-database.ts";
-import { findBinaries, startScratchServer, type ScratchServer } from "./runner/scratch-server.ts";
+import {
+  findBinaries,
+  runnerConnection,
+  startScratchServer,
+  type ScratchServer,
+} from "./runner/scratch-server.ts";
 
 export const accessDocumentPath = fileURLToPath(new URL("../docs/access.md", import.meta.url));
 
@@ -22,18 +27,11 @@ export async function checkAccessOf(
   database: string,
   change = "",
 ): Promise<AccessResult> {
-  const { host, port, user, password } = server.connection;
   return checkAccess({
     declaration: { ...declaration, setup: `${change};${declaration.setup ?? ""}` },
     // The database is a scratch one, and nobody else is in it.
     isolation: "in-place",
-    connection: {
-      host: String(host),
-      port: Number(port),
-      user: String(user),
-      password: String(password),
-      database,
-    },
+    connection: runnerConnection(server, database),
   });
 }
 

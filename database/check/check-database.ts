@@ -9,7 +9,11 @@ import { RunnerError, runTests } from "../pgtap-runner/src/index.ts";
 import { connect, disconnect } from "../runner/connect.ts";
 import { makeFreshDatabase } from "../runner/fresh-database.ts";
 import { databaseFolder, readMigrations, type ParsedMigration } from "../runner/migration-files.ts";
-import { withoutConnection, type ScratchServer } from "../runner/scratch-server.ts";
+import {
+  runnerConnection,
+  withoutConnection,
+  type ScratchServer,
+} from "../runner/scratch-server.ts";
 import { SqlFileError } from "../runner/sql-file-error.ts";
 import { accessFindings } from "./check-access.ts";
 import { accessFile, rolesFile, schemaFile, staleFindings } from "./check-documents.ts";
@@ -164,17 +168,10 @@ class DatabaseCheck {
     } finally {
       await disconnect(client);
     }
-    const { host, port, user, password } = server.connection;
     const result = await runTests({
       files: [relativeToCheckout(join(databaseFolder, "tests"))],
       workingDirectory: checkoutFolder,
-      connection: {
-        host: String(host),
-        port: Number(port),
-        user: String(user),
-        password: String(password),
-        database,
-      },
+      connection: runnerConnection(server, database),
       signal: this.#options.signal,
     });
     const { passed, failed } = result.counts;

@@ -15,13 +15,13 @@ const oldestMajor = 15;
 export async function startCheckServer(
   onProgress: (text: string) => void,
 ): Promise<ScratchServer & { installed: boolean }> {
-  const binaries = await findBinaries({ atLeast: oldestMajor }).catch((error: unknown) => {
-    if (error instanceof CtmError && error.code === "postgres-not-installed") return undefined;
-    throw error;
-  });
-  // One that another version's tests fetched is not what everybody else is checked on.
-  const asked = (process.env["CTM_POSTGRES_BIN"] ?? "") !== "";
-  if (binaries !== undefined && (asked || !(await fetchedServers()).includes(binaries))) {
+  const binaries = await findBinaries({ atLeast: oldestMajor, fetched: false }).catch(
+    (error: unknown) => {
+      if (error instanceof CtmError && error.code === "postgres-not-installed") return undefined;
+      throw error;
+    },
+  );
+  if (binaries !== undefined) {
     const server = await startScratchServer({ binaries });
     if (await hasPgTap(server)) {
       return { ...server, installed: !(await fetchedServers()).includes(binaries) };

@@ -16,6 +16,7 @@ import {
   run,
   waitFor,
 } from "#system";
+import type { ConnectionOptions } from "../pgtap-runner/src/index.ts";
 import { connect, disconnect, type DatabaseConnection } from "./connect.ts";
 import { fetchedServers } from "./embedded-server.ts";
 
@@ -167,6 +168,18 @@ export async function startScratchServer(
   };
 }
 
+/** A database of a scratch server, as pgtap-runner is told where to connect. */
+export function runnerConnection(server: ScratchServer, database: string): ConnectionOptions {
+  const { host, port, user, password } = server.connection;
+  return {
+    host: String(host),
+    port: Number(port),
+    user: String(user),
+    password: String(password),
+    database,
+  };
+}
+
 /** The environment less the variables that lead clients, and servers, to one certain server. */
 export function withoutConnection(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(env).filter(([name]) => !/^PG[A-Z]/.test(name)));
@@ -204,13 +217,19 @@ function startWatchdog(folder: string): ChildProcessByStdio<Writable, null, null
  *
  * @param options.version the one major version wanted; any by default
  * @param options.atLeast the oldest major version wanted
+ * @param options.fetched false leaves out what was fetched before, whichever version that was
  * @throws CtmError `postgres-not-installed`
  */
 export async function findBinaries(
-  options: { version?: number; atLeast?: number; env?: NodeJS.ProcessEnv } = {},
+  options: {
+    version?: number;
+    atLeast?: number;
+    fetched?: boolean;
+    env?: NodeJS.ProcessEnv;
+  } = {},
 ): Promise<string> {
-  const { version, atLeast = 0, env = process.env } = options;
-  for (const folder of await binaryFolders(env)) {
+  const { version, atLeast = 0, fetched = true, env = process.env } = options;
+  for (const folder of await binaryFolders(env, fetched)) {
     if (!(await exists(join(folder, "initdb")))) continue;
     if (version === undefined && atLeast === 0) return folder;
     const found = await majorVersion(folder);
@@ -228,7 +247,7 @@ export async function findBinaries(
 
 const debianFolder = "/usr/lib/postgresql";
 
-async function binaryFolders(env: NodeJS.ProcessEnv): Promise<string[]> {
+async function binaryFolders(env: NodeJS.ProcessEnv, fetched: boolean): Promise<string[]> {
   const given = env["CTM_POSTGRES_BIN"] ?? "";
   const versions = (await readdir(debianFolder).catch(() => [])).map(Number);
   return [
@@ -236,7 +255,7 @@ async function binaryFolders(env: NodeJS.ProcessEnv): Promise<string[]> {
     ...versions
       .toSorted((left, right) => right - left)
       .map((version) => join(debianFolder, String(version), "bin")),
-    ...(await fetchedServers()),
+    ...(fetched ? await fetchedServers() : []),
   ];
 }
 

@@ -14,7 +14,11 @@ import { connect, disconnect } from "../runner/connect.ts";
 import { makeFreshDatabase } from "../runner/fresh-database.ts";
 import { migrateUp } from "../runner/migrate-up.ts";
 import { migrationFiles } from "../runner/migration-files.ts";
-import { startScratchServer, type ScratchServer } from "../runner/scratch-server.ts";
+import {
+  runnerConnection,
+  startScratchServer,
+  type ScratchServer,
+} from "../runner/scratch-server.ts";
 
 const folder = fileURLToPath(new URL(".", import.meta.url));
 const smokeFile = fileURLToPath(new URL("../smoke.sql", import.meta.url));
@@ -416,16 +420,9 @@ async function runPgTap(
   database: string,
   files: readonly string[],
 ): Promise<readonly FileResult[]> {
-  const { host, port, user, password } = server.connection;
   const result = await runTests({
     files: [...files],
-    connection: {
-      host: String(host),
-      port: Number(port),
-      user: String(user),
-      password: String(password),
-      database,
-    },
+    connection: runnerConnection(server, database),
     workers: 2,
   });
   return result.files;

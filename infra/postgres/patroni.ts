@@ -1,5 +1,6 @@
 import { request } from "node:https";
 import { z } from "zod";
+import type { Descriptor } from "#stack";
 import { CtmError, readFileIfExists } from "#system";
 
 /** How to reach one member's Patroni REST API. */
@@ -8,6 +9,11 @@ export interface PatroniEndpoint {
   port: number;
   /** PEM file of the stack's authority. */
   authority: string;
+}
+
+/** Every member of a stack, in the order of its descriptor. */
+export function endpointsOf({ postgres, tls }: Descriptor): PatroniEndpoint[] {
+  return postgres.members.map(({ rest }) => ({ ...rest, authority: tls.authority }));
 }
 
 const clusterView = z.object({

@@ -11,7 +11,6 @@ import { auditArchive, type Gap } from "../recovery/gaps.ts";
 import { locate } from "../recovery/locate.ts";
 import { readMarks, takeMark, type Mark } from "../recovery/marks.ts";
 import { makePlan, type Plan } from "../recovery/plan.ts";
-import { recordMeasurement } from "../recovery/rates.ts";
 import {
   recoverBeside,
   recoveryOf,
@@ -226,14 +225,6 @@ async function restoreAndCheck(
     );
     answeredMs = Date.now() - begun;
     const { instance, reached, filesMs, replayMs, promoteMs } = recovered;
-    await recordMeasurement(paths, {
-      at: new Date().toISOString(),
-      kind: "beside",
-      ...plan.work,
-      filesMs,
-      replayMs,
-      otherMs: promoteMs,
-    });
     document = {
       ...document,
       reached: {

@@ -5,7 +5,7 @@ import { exists, makeDirectory, waitFor } from "#system";
 import { pgbackrest } from "../../infra/backup/pgbackrest.ts";
 import { asSuperuser, provisioningOf, type Provisioning } from "../../infra/postgres/connection.ts";
 import { forgetHistory } from "../../infra/postgres/etcd.ts";
-import { clusterOf, type PatroniEndpoint } from "../../infra/postgres/patroni.ts";
+import { clusterOf, endpointsOf } from "../../infra/postgres/patroni.ts";
 import { scramVerifier } from "../../infra/provider/types/secret.ts";
 import type { Stack } from "../open-stack.ts";
 import { openPorts } from "./cluster-stop.ts";
@@ -123,8 +123,4 @@ async function emptyDirectory(directory: string): Promise<void> {
   await rename(directory, aside);
   await makeDirectory(directory, { mode: mode & 0o777, owner: { uid, gid } });
   await rm(aside, { recursive: true, force: true });
-}
-
-function endpointsOf({ postgres, tls }: Descriptor): PatroniEndpoint[] {
-  return postgres.members.map(({ rest }) => ({ ...rest, authority: tls.authority }));
 }

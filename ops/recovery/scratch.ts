@@ -22,6 +22,7 @@ import {
 } from "./instance.ts";
 import { configurationOf, type RepositoryDescriptor } from "./archive.ts";
 import type { Plan } from "./plan.ts";
+import { recordMeasurement, type Work } from "./rates.ts";
 import { replay, type ArchiveEnd, type Reached } from "./replay.ts";
 import {
   instanceDirectories,
@@ -38,6 +39,7 @@ export interface Recovery {
   stop: StopPoint;
   timeline: number;
   archive: ArchiveEnd;
+  work: Work;
 }
 
 /**
@@ -61,6 +63,7 @@ export function recoveryOf(
     stop: plan.place.stop,
     timeline: plan.place.timeline,
     archive: { from: plan.backup.firstWal, through: plan.wal.at(-1)?.to ?? plan.backup.lastWal },
+    work: plan.work,
   };
 }
 
@@ -98,7 +101,8 @@ const markerName = ".ctm-scratch";
 
 /**
  * Recovers into a new folder beside the stack and promotes what is there: a server of its own, which
- * archives nothing. Whatever fails or interrupts, nothing of it is left.
+ * archives nothing, and whose durations the next prediction knows. Whatever fails or interrupts,
+ * nothing of it is left.
  *
  * @throws CtmError `directory-exists`, `socket-path-too-long` (exit 2), what `restoreFiles` and
  *   `replay` throw
@@ -147,13 +151,17 @@ export async function recoverBeside(
       maker: options.purpose === "look" ? null : made.maker,
       reached: { lsn, last_commit_at: lastCommitAt, evidence },
     });
-    return {
-      instance,
-      reached,
+    const replayMs = replayed - begun;
+    const promoteMs = Date.now() - replayed;
+    await recordMeasurement(paths, {
+      at: new Date().toISOString(),
+      kind: "beside",
+      ...recovery.work,
       filesMs,
-      replayMs: replayed - begun,
-      promoteMs: Date.now() - replayed,
-    };
+      replayMs,
+      otherMs: promoteMs,
+    });
+    return { instance, reached, filesMs, replayMs, promoteMs };
   } catch (error) {
     await removeScratch(paths, made);
     throw error;

@@ -7,7 +7,6 @@ import { archiveNow } from "../recovery/archived-now.ts";
 import { gather, type Gathered } from "../recovery/gather.ts";
 import { locate, type Place } from "../recovery/locate.ts";
 import { makePlan } from "../recovery/plan.ts";
-import { recordMeasurement } from "../recovery/rates.ts";
 import { recoverBeside, recoveryOf, removeExpired } from "../recovery/scratch.ts";
 import { targetText, type Target } from "../recovery/target.ts";
 import { timeText } from "../text.ts";
@@ -80,16 +79,8 @@ export async function restoreInto(
     { directory, purpose: "look", target: targetText(target), expiresAt },
     context,
   );
-  const { instance, reached, filesMs, replayMs, promoteMs } = recovered;
+  const { instance, reached, filesMs, replayMs } = recovered;
   instance.release();
-  await recordMeasurement(paths, {
-    at: new Date().toISOString(),
-    kind: "beside",
-    ...plan.work,
-    filesMs,
-    replayMs,
-    otherMs: promoteMs,
-  });
   return {
     action: "recovered",
     directory,

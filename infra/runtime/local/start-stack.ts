@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { CtmError, exists, waitFor } from "#system";
 import type { Descriptor, ServiceDescriptor } from "#stack";
 import { asSuperuser, provisioningOf } from "../../postgres/connection.ts";
-import { clusterOf, type ClusterView } from "../../postgres/patroni.ts";
+import { type ClusterView, clusterOf, endpointsOf } from "../../postgres/patroni.ts";
 import { listenerOn } from "./ports.ts";
 import { endProcesses, stackProcesses } from "./processes.ts";
 import { waitUntilReady } from "./readiness.ts";
@@ -161,10 +161,7 @@ export async function waitForLeader(
   descriptor: Descriptor,
   { report, leaderTimeoutMs: timeoutMs }: StackOptions & { leaderTimeoutMs?: number },
 ): Promise<ClusterView> {
-  const endpoints = descriptor.postgres.members.map(({ rest }) => ({
-    ...rest,
-    authority: descriptor.tls.authority,
-  }));
+  const endpoints = endpointsOf(descriptor);
   let shown = "";
   return await waitFor(
     "a leader behind the read-write port",
