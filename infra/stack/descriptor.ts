@@ -49,7 +49,7 @@ const farRepository = z.strictObject({
   bucket: z.string(),
   /** pgBackRest's configuration whose repo1 it is; holds the keys, so only PostgreSQL's user reads it. */
   configuration: z.string(),
-  /** What the copier last did: see ops/recovery/copier-state.ts. */
+  /** What the copier last did: see ops/recovery/copier/state.ts. */
   state: z.string(),
 });
 

@@ -5,6 +5,7 @@ import type { Context } from "../command.ts";
 import { stackConnection } from "../facts/connection.ts";
 import { readArchiver, type ArchiverFacts } from "../facts/server.ts";
 import type { Stack } from "../open-stack.ts";
+import { newestHeld } from "../recovery/archive.ts";
 import { archiveNow } from "../recovery/archived-now.ts";
 import { gather, type Gathered } from "../recovery/gather.ts";
 import { auditArchive, type Gap } from "../recovery/gaps.ts";
@@ -262,11 +263,10 @@ function failureOf(error: unknown): RestoreDocument["failure"] {
 function rpoOf({ facts }: Gathered, archiver: ArchiverFacts | null, at: Date): number | null {
   const { live, archive } = facts;
   if (live === null) return null;
-  const held = archive.segments.get(live.timeline);
-  let newest = -1;
-  for (const number of held?.keys() ?? []) newest = Math.max(newest, number);
+  const newest = newestHeld(archive, live.timeline);
   if (live.lsn <= lsnOfSegment(newest + 1)) return 0;
   const name = segmentName({ timeline: live.timeline, number: newest });
-  const complete = archiver?.completed.get(name) ?? held?.get(newest)?.storedAt;
+  const complete =
+    archiver?.completed.get(name) ?? archive.segments.get(live.timeline)?.get(newest)?.storedAt;
   return complete === undefined ? null : Math.max(0, at.getTime() - complete.getTime());
 }

@@ -44,6 +44,14 @@ export interface ArchiveListing {
   backups: Backup[];
 }
 
+/** Number of the newest segment that an archive holds of a timeline; -1 where it holds none. */
+export function newestHeld({ segments }: Pick<Archive, "segments">, timeline: number): number {
+  let newest = -1;
+  // Too many for the arguments of Math.max.
+  for (const number of segments.get(timeline)?.keys() ?? []) newest = Math.max(newest, number);
+  return newest;
+}
+
 /** A file below `archive/STANZA`, with its path from there. */
 export interface ArchiveFile {
   path: string;

@@ -1,7 +1,7 @@
 import type { Backup } from "../facts/repository.ts";
-import type { Archive, ArchiveListing } from "./archive.ts";
+import { newestHeld, type Archive, type ArchiveListing } from "./archive.ts";
+import { lineageOf } from "./lineage.ts";
 import {
-  defaultSegmentBytes,
   historyName,
   parseLsn,
   parseSegment,
@@ -59,7 +59,6 @@ export function auditArchive(
   listing: ArchiveListing,
   backups: readonly Backup[],
   window: AuditWindow,
-  segmentBytes = defaultSegmentBytes,
 ): Gap[] {
   const newest = listing.archives.at(-1);
   return listing.archives.flatMap((archive) => {
@@ -67,17 +66,17 @@ export function auditArchive(
     const place = { repository: listing.repository, archive: archive.id };
     const archivedTo =
       archive === newest && window.archivedTo !== null
-        ? parseSegment(window.archivedTo, segmentBytes)
+        ? parseSegment(window.archivedTo)
         : undefined;
     const ends = endsOf(archive, archivedTo);
-    const ownRanges = rangesOf(own, segmentBytes);
-    const gaps = neededRanges(archive, own, window.from, ends, segmentBytes)
+    const ownRanges = rangesOf(own);
+    const gaps = neededRanges(archive, own, window.from, ends)
       .flatMap((range) => holesIn(archive, range))
       .map(({ timeline, first, last, kind }): Gap => ({
         ...place,
         timeline,
-        from: segmentName({ timeline, number: first }, segmentBytes),
-        to: segmentName({ timeline, number: last }, segmentBytes),
+        from: segmentName({ timeline, number: first }),
+        to: segmentName({ timeline, number: last }),
         segments: last - first + 1,
         kind,
         backups: ownRanges
@@ -95,10 +94,9 @@ export function* neededSegments(
   archive: Archive,
   backups: readonly Backup[],
   windowStart: Date,
-  segmentBytes = defaultSegmentBytes,
 ): Generator<Segment> {
   const ends = endsOf(archive, undefined);
-  for (const range of neededRanges(archive, backups, windowStart, ends, segmentBytes)) {
+  for (const range of neededRanges(archive, backups, windowStart, ends)) {
     for (let number = range.first; number <= range.last; number += 1) {
       yield { timeline: range.timeline, number };
     }
@@ -109,10 +107,7 @@ export function* neededSegments(
  * The segment with which a recovery along the newest timeline ends, or undefined for an empty
  * archive. A timeline that has archived nothing yet ends where it left its parent.
  */
-export function newestSegment(
-  archive: Archive,
-  segmentBytes = defaultSegmentBytes,
-): Segment | undefined {
+export function newestSegment(archive: Archive): Segment | undefined {
   const ends = endsOf(archive, undefined);
   const timeline = Math.max(0, ...ends.keys(), ...archive.histories.keys());
   const end = ends.get(timeline);
@@ -122,7 +117,7 @@ export function newestSegment(
   if (fork === undefined || parentEnd === undefined) return undefined;
   return {
     timeline: fork.parent,
-    number: Math.min(parentEnd, segmentNumberOf(fork.lsn, segmentBytes)),
+    number: Math.min(parentEnd, segmentNumberOf(fork.lsn)),
   };
 }
 
@@ -137,16 +132,10 @@ export function recoverableFrom(backups: readonly Backup[], windowStart: Date): 
 }
 
 /** Newest segment of each timeline: of the archive, or the one that the server calls archived. */
-function endsOf(
-  { segments }: Archive,
-  archivedTo: { timeline: number; number: number } | undefined,
-): Map<number, number> {
-  const ends = new Map<number, number>();
-  for (const [timeline, held] of segments) {
-    let last = -1;
-    for (const number of held.keys()) last = Math.max(last, number);
-    ends.set(timeline, last);
-  }
+function endsOf(archive: Archive, archivedTo: Segment | undefined): Map<number, number> {
+  const ends = new Map(
+    [...archive.segments.keys()].map((timeline) => [timeline, newestHeld(archive, timeline)]),
+  );
   if (archivedTo !== undefined) {
     const { timeline, number } = archivedTo;
     ends.set(timeline, Math.max(number, ends.get(timeline) ?? -1));
@@ -159,18 +148,14 @@ function neededRanges(
   backups: readonly Backup[],
   from: Date,
   ends: ReadonlyMap<number, number>,
-  segmentBytes: number,
 ): Range[] {
-  return merge([
-    ...rangesOf(backups, segmentBytes),
-    ...windowRanges(archive, backups, from, ends, segmentBytes),
-  ]);
+  return merge([...rangesOf(backups), ...windowRanges(archive, backups, from, ends)]);
 }
 
 /** Each backup's own range: without all of it, the backup is none. */
-function rangesOf(backups: readonly Backup[], segmentBytes: number): (Range & { label: string })[] {
+function rangesOf(backups: readonly Backup[]): (Range & { label: string })[] {
   return backups.flatMap((backup) => {
-    const range = rangeOf(backup, segmentBytes);
+    const range = rangeOf(backup);
     return range === undefined ? [] : [{ ...range, label: backup.label }];
   });
 }
@@ -181,18 +166,17 @@ function windowRanges(
   backups: readonly Backup[],
   from: Date,
   ends: ReadonlyMap<number, number>,
-  segmentBytes: number,
 ): Range[] {
   const base = backups.findLast(({ stoppedAt }) => stoppedAt <= from) ?? backups[0];
-  const firstTimeline = base === undefined ? undefined : rangeOf(base, segmentBytes)?.timeline;
+  const firstTimeline = base === undefined ? undefined : rangeOf(base)?.timeline;
   if (firstTimeline === undefined) return [];
-  return [...tipsOf(histories, ends, segmentBytes)].flatMap(([timeline, end]) => {
+  return [...tipsOf(histories, ends)].flatMap(([timeline, end]) => {
     // Timelines are numbered in the order of their birth: an older one had ended by then.
     if (timeline < firstTimeline) return [];
-    const path = pathTo(timeline, end, histories.get(timeline) ?? [], segmentBytes);
+    const path = pathTo(timeline, end, histories.get(timeline) ?? []);
     const reachable = backups.filter((backup) => isOn(path, backup));
     const root = reachable.findLast(({ stoppedAt }) => stoppedAt <= from) ?? reachable[0];
-    const start = root === undefined ? undefined : rangeOf(root, segmentBytes);
+    const start = root === undefined ? undefined : rangeOf(root);
     if (start === undefined) return [];
     return path.flatMap((part): Range[] => {
       if (part.timeline < start.timeline) return [];
@@ -210,13 +194,12 @@ function windowRanges(
 function tipsOf(
   histories: Archive["histories"],
   ends: ReadonlyMap<number, number>,
-  segmentBytes: number,
 ): Map<number, number> {
   const tips = new Map(ends);
   for (const [timeline, forks] of histories) {
     const fork = forks.at(-1);
     if (fork === undefined || tips.has(timeline)) continue;
-    tips.set(timeline, segmentNumberOf(fork.lsn, segmentBytes) - 1);
+    tips.set(timeline, segmentNumberOf(fork.lsn) - 1);
   }
   return tips;
 }
@@ -227,21 +210,14 @@ interface PathPart extends Range {
 }
 
 /** The WAL from the log's beginning to the end of a timeline, through its ancestors. */
-function pathTo(
-  timeline: number,
-  end: number,
-  forks: readonly Fork[],
-  segmentBytes: number,
-): PathPart[] {
-  let first = 0;
-  const ancestors = forks.map(({ parent, lsn }) => {
+function pathTo(timeline: number, end: number, forks: readonly Fork[]): PathPart[] {
+  return lineageOf(timeline, forks).map(({ timeline: each, from, until }) => ({
+    timeline: each,
+    first: segmentNumberOf(from),
     // The child begins with a copy of the segment in which it left its parent.
-    const fork = segmentNumberOf(lsn, segmentBytes);
-    const part = { timeline: parent, first, last: fork - 1, left: lsn };
-    first = fork;
-    return part;
-  });
-  return [...ancestors, { timeline, first, last: end, left: null }];
+    last: until === null ? end : segmentNumberOf(until) - 1,
+    left: until,
+  }));
 }
 
 /** Whether a recovery that starts with the backup can follow the path to its end. */
@@ -257,9 +233,9 @@ function parseTimeline(segment: string): number {
   return Number.parseInt(segment.slice(0, 8), 16);
 }
 
-function rangeOf({ firstWal, lastWal }: Backup, segmentBytes: number): Range | undefined {
-  const first = parseSegment(firstWal, segmentBytes);
-  const last = parseSegment(lastWal, segmentBytes);
+function rangeOf({ firstWal, lastWal }: Backup): Range | undefined {
+  const first = parseSegment(firstWal);
+  const last = parseSegment(lastWal);
   if (first === undefined || last === undefined) return undefined;
   return { timeline: first.timeline, first: first.number, last: last.number };
 }

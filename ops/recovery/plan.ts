@@ -1,6 +1,6 @@
 import { CtmError } from "#system";
 import type { Backup } from "../facts/repository.ts";
-import type { Archive } from "./archive.ts";
+import { newestHeld, type Archive } from "./archive.ts";
 import { lineageOf, newestTimeline, type LiveWal, type Stretch } from "./lineage.ts";
 import { tooEarly, type Place } from "./locate.ts";
 import { predict, type Durations, type Measurement, type Work } from "./rates.ts";
@@ -194,9 +194,8 @@ function rangesFrom(
   });
 }
 
-function newestOn(timeline: number, { segments }: Archive, live: LiveWal | null): number {
-  let newest = -1;
-  for (const number of segments.get(timeline)?.keys() ?? []) newest = Math.max(newest, number);
+function newestOn(timeline: number, archive: Archive, live: LiveWal | null): number {
+  const newest = newestHeld(archive, timeline);
   return live?.timeline === timeline ? Math.max(newest, segmentNumberOf(live.lsn - 1n)) : newest;
 }
 
@@ -212,7 +211,7 @@ function holesOf(
     // What the server calls archived it will not archive again.
     const called = parseSegment(live?.archivedTo ?? "");
     const archivedTo = Math.max(
-      newestOn(timeline, archive, null),
+      newestHeld(archive, timeline),
       called?.timeline === timeline ? called.number : -1,
     );
     const last = numberOf(to);
