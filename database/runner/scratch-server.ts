@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { spawn, type ChildProcessByStdio } from "node:child_process";
-import { chmod, chown, mkdtemp, open, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, open, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -49,15 +49,17 @@ export async function startScratchServer(
   const identity = isRoot()
     ? ((await findIdentity("postgres")) ?? (await identityOf("nobody")))
     : undefined;
-  const folder = await mkdtemp(join(tmpdir(), "ctm-scratch-"));
+  const folder = join(tmpdir(), `ctm-scratch-${randomBytes(12).toString("hex")}`);
   const data = join(folder, "data");
   const password = randomBytes(12).toString("hex");
+  // Before the folder: whoever kills us between the two would leave it behind.
   const watchdog = startWatchdog(folder);
   const remove = async (): Promise<void> => {
     await rm(folder, { recursive: true, force: true });
     watchdog.stdin.end();
   };
   try {
+    await mkdir(folder, { mode: 0o700 });
     const passwordFile = join(folder, "password");
     await writeFile(passwordFile, password, { mode: 0o600 });
     await chmod(folder, 0o700);
