@@ -1,6 +1,7 @@
 import { join } from "node:path";
-import { CtmError, readFileIfExists, systemErrorCode } from "#system";
+import { CtmError } from "#system";
 import type { StackPaths } from "./paths.ts";
+import { readOwn } from "./read-own.ts";
 
 /**
  * Every secret file below `credentials/` (0600), by its name:
@@ -34,15 +35,7 @@ export function credentialPath(paths: StackPaths, name: CredentialName): string 
  */
 export async function readCredential(paths: StackPaths, name: CredentialName): Promise<string> {
   const path = credentialPath(paths, name);
-  let text: string | undefined;
-  try {
-    text = await readFileIfExists(path);
-  } catch (error) {
-    if (systemErrorCode(error) !== "EACCES") throw error;
-    throw new CtmError("no-permission", `${path} cannot be read by this user`, {
-      next: "run as the user that ran up (often root)",
-    });
-  }
+  const text = await readOwn(path);
   if (text === undefined) {
     throw new CtmError("credential-missing", `${path} does not exist`, {
       next: "npm run up writes it anew from the stack's state",

@@ -1,6 +1,7 @@
 import { z } from "zod";
-import { CtmError, parseJson, readFileIfExists, systemErrorCode } from "#system";
+import { CtmError, parseJson } from "#system";
 import { stackPaths, type StackPaths } from "./paths.ts";
+import { readOwn } from "./read-own.ts";
 
 const port = z.int().min(1).max(65535);
 const address = z.strictObject({ host: z.string(), port });
@@ -53,6 +54,17 @@ const farRepository = z.strictObject({
   state: z.string(),
 });
 
+/** What a stack of an earlier version was made with. */
+export const firstBackupPolicy = {
+  fullDays: 30,
+  windowDays: 7,
+  fullAt: "02:00",
+  incrementalMinutes: 60,
+  rpoMinutes: 15,
+  rtoMinutes: 30,
+  archiveTimeoutSeconds: 60,
+};
+
 /** What backups promise, from which warnings are derived. */
 const backupPolicy = z
   .strictObject({
@@ -69,16 +81,7 @@ const backupPolicy = z
     rtoMinutes: z.int(),
     archiveTimeoutSeconds: z.int(),
   })
-  // A stack of an earlier version was made with these.
-  .default({
-    fullDays: 30,
-    windowDays: 7,
-    fullAt: "02:00",
-    incrementalMinutes: 60,
-    rpoMinutes: 15,
-    rtoMinutes: 30,
-    archiveTimeoutSeconds: 60,
-  });
+  .default(firstBackupPolicy);
 
 const descriptor = z.strictObject({
   /** Raised when a field changes its meaning; a reader refuses formats that it does not know. */
@@ -182,15 +185,7 @@ export async function readDescriptorIfExists(
   stack: string,
   paths: StackPaths = stackPaths(stack),
 ): Promise<Descriptor | undefined> {
-  let text: string | undefined;
-  try {
-    text = await readFileIfExists(paths.descriptor);
-  } catch (error) {
-    if (systemErrorCode(error) !== "EACCES") throw error;
-    throw new CtmError("no-permission", `${paths.descriptor} cannot be read by this user`, {
-      next: "run as the user that ran up (often root)",
-    });
-  }
+  const text = await readOwn(paths.descriptor);
   return text === undefined ? undefined : parseDescriptor(text, paths.descriptor);
 }
 

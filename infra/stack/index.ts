@@ -1,6 +1,7 @@
 // What a stack is on this machine: its paths, its descriptor, its credentials.
 export { credentialPath, readCredential, type CredentialName } from "./credentials.ts";
 export {
+  firstBackupPolicy,
   parseDescriptor,
   readDescriptor,
   readDescriptorIfExists,
@@ -10,3 +11,4 @@ export {
 } from "./descriptor.ts";
 export { endRemoval, keepSchema, keptPath, type Keep } from "./kept.ts";
 export { cacheRoot, homeRoots, sharedCacheRoot, stackPaths, type StackPaths } from "./paths.ts";
+export { readOwn } from "./read-own.ts";

@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { z } from "zod";
-import { homeRoots, readCredential } from "#stack";
-import { CtmError, exists, readFileIfExists, systemErrorCode, writeFileAtomic } from "#system";
+import { homeRoots, readCredential, readOwn } from "#stack";
+import { CtmError, exists, readFileIfExists, writeFileAtomic } from "#system";
 import { portsFile } from "../../infra/runtime/local/ports.ts";
 import { badUsage, defineCommand } from "../command.ts";
 import { openStack, type Stack } from "../open-stack.ts";
@@ -149,14 +149,11 @@ async function readBackend(folder: string, stack: string): Promise<Escrow["pulum
 }
 
 async function readSecret(path: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (error) {
-    if (systemErrorCode(error) !== "EACCES") throw error;
-    throw new CtmError("no-permission", `${path} cannot be read by this user`, {
-      next: "run as the user that ran up (often root)",
-    });
-  }
+  const text = await readOwn(path);
+  if (text !== undefined) return text;
+  throw new CtmError("file-missing", `${path} does not exist`, {
+    next: "npm run up writes it anew",
+  });
 }
 
 function contentsOf({ far, pulumi }: Escrow): string[] {

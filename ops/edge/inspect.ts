@@ -113,6 +113,21 @@ export async function inspectEdge(
   );
 }
 
+/**
+ * Asks Cloudflare whether it took a change.
+ *
+ * @throws CtmError with the code `otherwise` and the first part that is not as declared
+ */
+export async function requireAsDeclared(
+  client: CloudflareClient,
+  settings: CloudflareSettings,
+  { parts, otherwise }: { parts: readonly Part[]; otherwise: string },
+): Promise<void> {
+  const findings = await inspectEdge(client, settings, new Date(), parts);
+  const wrong = findings.find(({ ok }) => !ok);
+  if (wrong !== undefined) throw new CtmError(otherwise, wrong.message, { next: "npm run up" });
+}
+
 const inspectTunnel: Inspection = async (client, settings) => {
   const { accountId, hostname } = settings;
   const path = `/accounts/${accountId}/cfd_tunnel`;

@@ -1,11 +1,10 @@
 import { z } from "zod";
-import { CtmError } from "#system";
 import { badUsage, defineCommand } from "../command.ts";
 import { addressRange, expiry } from "../key/parameters.ts";
 import { optional, repeated, toggle, Unreadable } from "../parameters.ts";
 import { timeText } from "../text.ts";
 import { changeSettings } from "./change-settings.ts";
-import { inspectEdge } from "./inspect.ts";
+import { requireAsDeclared } from "./inspect.ts";
 import { openClient, openEdge } from "./open-edge.ts";
 
 /** The rules, and nothing else, are changed. */
@@ -57,13 +56,10 @@ export const command = defineCommand({
       targets,
     );
     context.progress.step("asking Cloudflare whether it holds the rules");
-    const findings = await inspectEdge(await openClient(edge, context), edge.settings, new Date(), [
-      "rules",
-    ]);
-    const wrong = findings.find(({ ok }) => !ok);
-    if (wrong !== undefined) {
-      throw new CtmError("lockdown-unfinished", wrong.message, { next: "npm run up" });
-    }
+    await requireAsDeclared(await openClient(edge, context), edge.settings, {
+      parts: ["rules"],
+      otherwise: "lockdown-unfinished",
+    });
     return {
       stack: context.stack,
       url,

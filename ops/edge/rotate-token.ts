@@ -12,7 +12,7 @@ import { told } from "../up/apply.ts";
 import { readAccessTokens } from "./access-tokens.ts";
 import { applyTargets, changeSettings } from "./change-settings.ts";
 import type { CloudflareClient } from "../../infra/cloudflare/cloudflare-client.ts";
-import { inspectEdge } from "./inspect.ts";
+import { requireAsDeclared } from "./inspect.ts";
 import { openClient, openEdge, type OpenedEdge } from "./open-edge.ts";
 
 /** Service tokens, and the policies that let them in. */
@@ -173,12 +173,10 @@ async function changeGenerations(
 
 async function checkTokens(edge: OpenedEdge, context: Context): Promise<void> {
   context.progress.step("asking Cloudflare which tokens it lets in");
-  const client = await openClient(edge, context);
-  const parts = ["service tokens", "access"] as const;
-  const findings = await inspectEdge(client, edge.settings, new Date(), parts);
-  const wrong = findings.find(({ ok }) => !ok);
-  if (wrong === undefined) return;
-  throw new CtmError("rotation-unfinished", wrong.message, { next: "npm run up" });
+  await requireAsDeclared(await openClient(edge, context), edge.settings, {
+    parts: ["service tokens", "access"],
+    otherwise: "rotation-unfinished",
+  });
 }
 
 async function lastSeenOf(

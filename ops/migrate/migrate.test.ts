@@ -1,5 +1,4 @@
 import { userInfo } from "node:os";
-import { PassThrough } from "node:stream";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import {
   connect,
@@ -10,8 +9,7 @@ import {
   type ScratchServer,
 } from "#database";
 import type { Entry } from "../commands.ts";
-import { dispatch } from "../dispatch.ts";
-import { Interrupts } from "../interrupts.ts";
+import { runCommand } from "../testing/run-command.ts";
 import { startScratchStack } from "../testing/scratch-stack.ts";
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
@@ -33,25 +31,7 @@ async function ctm(
   line: string,
   env: NodeJS.ProcessEnv = process.env,
 ): Promise<{ code: number; out: string; err: string }> {
-  // A plan is longer than what a stream that nobody reads takes in.
-  const output = new PassThrough();
-  const error = new PassThrough();
-  let out = "";
-  let err = "";
-  output.setEncoding("utf8").on("data", (text: string) => (out += text));
-  error.setEncoding("utf8").on("data", (text: string) => (err += text));
-  const code = await dispatch(
-    line.split(" "),
-    {
-      input: new PassThrough(),
-      output,
-      error,
-      env: { ...env, NO_COLOR: "1" },
-      interrupts: new Interrupts(),
-    },
-    entries,
-  );
-  return { code, out, err };
+  return await runCommand(line.split(" "), env, entries);
 }
 
 async function sql(database: string, text: string): Promise<void> {

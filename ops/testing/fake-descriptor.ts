@@ -1,4 +1,4 @@
-import type { Descriptor } from "#stack";
+import { firstBackupPolicy, type Descriptor } from "#stack";
 
 /** The descriptor of a stack with two members that runs nowhere. */
 export function fakeDescriptor(): Descriptor {
@@ -40,15 +40,7 @@ export function fakeDescriptor(): Descriptor {
     },
     backup: {
       stanza: "main",
-      policy: {
-        fullDays: 30,
-        windowDays: 7,
-        fullAt: "02:00",
-        incrementalMinutes: 60,
-        rpoMinutes: 15,
-        rtoMinutes: 30,
-        archiveTimeoutSeconds: 60,
-      },
+      policy: firstBackupPolicy,
       repositories: [{ name: "near", number: 1, kind: "posix", path: "/state/repository" }],
     },
     api: { url: "http://127.0.0.1:8080", adminUrl: "http://127.0.0.1:8081", version: "0.1.0" },

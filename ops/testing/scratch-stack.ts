@@ -3,7 +3,7 @@ import { createServer, type Server } from "node:https";
 import { createServer as createSocket, type Server as Socket } from "node:net";
 import { userInfo } from "node:os";
 import { join } from "node:path";
-import { stackPaths, type Descriptor } from "#stack";
+import { firstBackupPolicy, stackPaths, type Descriptor } from "#stack";
 import { identityOf, isRoot, makeDirectory, run, runAs } from "#system";
 
 /** A stack for tests of on-call commands: one real server, a Patroni that says what it is told. */
@@ -229,15 +229,7 @@ archive_command = 'pgbackrest --config=${backrestConfiguration} --stanza=${stanz
     tls: { authority, etcdCertificate: authority, etcdKey: key },
     backup: {
       stanza,
-      policy: {
-        fullDays: 30,
-        windowDays: 7,
-        fullAt: "02:00",
-        incrementalMinutes: 60,
-        rpoMinutes: 15,
-        rtoMinutes: 30,
-        archiveTimeoutSeconds: 60,
-      },
+      policy: firstBackupPolicy,
       repositories: [{ name: "near", number: 1, kind: "posix", path: repository }],
     },
     api: { url: "http://127.0.0.1:1", adminUrl: "http://127.0.0.1:1", version: "0.1.0" },

@@ -1,7 +1,6 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { PassThrough } from "node:stream";
 import { stackPaths } from "#stack";
 import {
   declaredPolicies,
@@ -14,8 +13,7 @@ import type { CloudflareSettings } from "../../../infra/cloudflare/settings.ts";
 import { exampleSettings } from "../../../infra/cloudflare/testing/example-settings.ts";
 import { CloudflareEmulator } from "../../../test/cloudflare/emulator.ts";
 import { commands } from "../../commands.ts";
-import { dispatch } from "../../dispatch.ts";
-import { Interrupts } from "../../interrupts.ts";
+import { runCommand } from "../../testing/run-command.ts";
 
 /** A home with what `up` writes of an edge, before an emulator that holds what it declares. */
 export interface DeclaredEdge {
@@ -56,16 +54,7 @@ export async function declareEdge(
     env,
     save,
     async ctm(...argv) {
-      const output = new PassThrough();
-      const error = new PassThrough();
-      let out = "";
-      let err = "";
-      output.setEncoding("utf8").on("data", (text: string) => (out += text));
-      error.setEncoding("utf8").on("data", (text: string) => (err += text));
-      const input = new PassThrough();
-      const around = { input, output, error, env, interrupts: new Interrupts() };
-      const code = await dispatch(argv, around, commands);
-      return { code, out, err };
+      return await runCommand(argv, env, commands);
     },
     async stop() {
       await emulator.close();
