@@ -1,12 +1,6 @@
-import { readdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  endProcesses,
-  startProgram,
-  startSupervisord,
-  stopProgram,
-  supervisordPid,
-} from "#runtime";
+import { startProgram, startSupervisord, stopProgram, supervisordPid } from "#runtime";
 import type { Descriptor, MemberDescriptor } from "#stack";
 import { run, runAs } from "#system";
 import { readCluster } from "../facts/cluster.ts";
@@ -14,7 +8,6 @@ import { stopServer } from "./instance.ts";
 import { parseLsn } from "./wal.ts";
 
 const clusterMs = 5_000;
-const orphanGraceMs = 10_000;
 
 /**
  * The member whose data is the newest: the one that leads; where none does, the one that wrote or
@@ -86,21 +79,6 @@ export async function stopCluster(
 
 export async function openPorts(descriptor: Descriptor): Promise<void> {
   await startProgram(descriptor.supervisor, proxyOf(descriptor));
-}
-
-/** Ends a pgBackRest that a killed run left behind: it would go on writing into the folder. */
-export async function endRestoresInto(data: string): Promise<void> {
-  const pids: number[] = [];
-  for (const entry of await readdir("/proc")) {
-    if (!/^\d+$/.test(entry)) continue;
-    // One that ended meanwhile has no command any more.
-    const words = await readFile(`/proc/${entry}/cmdline`, "utf8").catch(() => "");
-    const command = words.split("\0");
-    if (command.includes(`--pg1-path=${data}`) && command.includes("restore")) {
-      pids.push(Number(entry));
-    }
-  }
-  await endProcesses(pids, orphanGraceMs);
 }
 
 function proxyOf({ services }: Descriptor): string {

@@ -6,7 +6,7 @@ import type { Context } from "../command.ts";
 import type { Stack } from "../open-stack.ts";
 import { configurationOf, readArchive } from "./archive.ts";
 import { startClusterOn, waitForStandbys } from "./cluster-start.ts";
-import { controlOf, endRestoresInto, newestMember, stopCluster } from "./cluster-stop.ts";
+import { controlOf, newestMember, stopCluster } from "./cluster-stop.ts";
 import type { Gathered } from "./gather.ts";
 import { startInstance, stopServer, type Instance, type StopPoint } from "./instance.ts";
 import { newestTimeline } from "./lineage.ts";
@@ -20,7 +20,12 @@ import {
   type RestoreState,
   type RestoreStep,
 } from "./restore-state.ts";
-import { restoreFiles, type InstanceDirectories, type RecoverySource } from "./restore-files.ts";
+import {
+  endRestores,
+  restoreFiles,
+  type InstanceDirectories,
+  type RecoverySource,
+} from "./restore-files.ts";
 import { targetText } from "./target.ts";
 import { parseLsn, segmentName } from "./wal.ts";
 
@@ -168,7 +173,7 @@ export async function undoRestore(
   }
   const directories = directoriesOf(member);
   await stopCluster(descriptor, member.name, report);
-  await endRestoresInto(directories.data);
+  await endRestores(directories);
   await stopServer(directories, "immediate");
   // From here on the folder with the old data's name may be either.
   await writeRestoreState(paths, { ...state, step: "undoing" });

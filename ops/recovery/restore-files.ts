@@ -1,5 +1,6 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { endProcesses } from "#runtime";
 import { CtmError, makeDirectory, runAs, systemErrorCode } from "#system";
 import type { Context } from "../command.ts";
 import { backrestFailure } from "../facts/repository.ts";
@@ -60,6 +61,27 @@ export async function restoreFiles(
     });
   }
   return { tookMs: Date.now() - begun };
+}
+
+const orphanGraceMs = 10_000;
+
+/**
+ * Ends what of pgBackRest still writes into an instance: its workers outlive a main process that was
+ * killed, and the one that fetches WAL ahead outlives the server that asked for it.
+ */
+export async function endRestores({ data }: InstanceDirectories): Promise<void> {
+  const pids: number[] = [];
+  for (const entry of await readdir("/proc")) {
+    if (!/^\d+$/.test(entry)) continue;
+    // One that ended meanwhile has no command any more.
+    const words = await readFile(`/proc/${entry}/cmdline`, "utf8").catch(() => "");
+    const command = words.split("\0");
+    if (!command.includes(`--pg1-path=${data}`)) continue;
+    if (command.some((word) => /^(?:restore|archive-get)(?::|$)/.test(word))) {
+      pids.push(Number(entry));
+    }
+  }
+  await endProcesses(pids, orphanGraceMs);
 }
 
 /** What every call of pgBackRest for an instance has: nothing of it is shared with the live members. */

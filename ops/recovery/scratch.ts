@@ -25,6 +25,7 @@ import type { Plan } from "./plan.ts";
 import { recordMeasurement, type Work } from "./rates.ts";
 import { replay, type ArchiveEnd, type Reached } from "./replay.ts";
 import {
+  endRestores,
   instanceDirectories,
   makeInstanceDirectory,
   restoreFiles,
@@ -201,8 +202,13 @@ export async function removeScratch(
   paths: StackPaths,
   { directory }: Pick<ScratchNote, "directory">,
 ): Promise<void> {
-  await stopServer(instanceDirectories(directory), "immediate");
+  const directories = instanceDirectories(directory);
+  await stopServer(directories, "immediate");
+  await endRestores(directories);
   if (await exists(join(directory, markerName))) {
+    // The marker last: without it, what a failed removal leaves would stay for ever.
+    const names = (await readdir(directory)).filter((name) => name !== markerName);
+    for (const name of names) await rm(join(directory, name), { recursive: true, force: true });
     await rm(directory, { recursive: true, force: true });
   }
   await rm(notePath(paths, directory), { force: true });

@@ -260,7 +260,7 @@ describe("a restore that cannot succeed", () => {
     try {
       const ended = await home.ctm("restore", "--to", "latest", "--yes");
       expect(ended).toMatchObject({ code: 1 });
-      expect(ended.stderr).toContain("repository-unreadable");
+      expect(ended.stderr).toContain("passphrase-wrong");
       expect((await marks()).at(-1)).toBe("written after it failed");
     } finally {
       await writeFile(path, text);
