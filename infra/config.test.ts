@@ -11,7 +11,6 @@ const defaults: Configuration = {
   fullBackupDays: 30,
   windowDays: 7,
   fullBackupAt: "02:00",
-  incrementalMinutes: 60,
   rpoMinutes: 15,
   rtoMinutes: 30,
 };
@@ -144,6 +143,28 @@ describe("a bad value", () => {
     );
   });
 
+  it.each<[settings: Record<string, string>, message: string]>([
+    [
+      { "ctm:rpoMinutes": "1" },
+      "ctm:archiveTimeoutSeconds: 60 s until WAL is archived are not within rpoMinutes, which is 1: at most 59",
+    ],
+    [
+      {
+        "ctm:rpoMinutes": "1",
+        "ctm:archiveTimeoutSeconds": "50",
+        "ctm:farRepository": JSON.stringify(far),
+        ...farKeys,
+      },
+      "ctm:archiveTimeoutSeconds: 50 s until WAL is archived and 10 s until the far copy has it are not within rpoMinutes, which is 1: at most 49",
+    ],
+    [
+      { "ctm:incrementalMinutes": "1440", "ctm:archiveTimeoutSeconds": "1" },
+      "ctm:incrementalMinutes: in 1440 min an archive_timeout of 1 s makes 86400 segments of WAL, a restore of which takes about 72 min, and rtoMinutes is 30: at most 594",
+    ],
+  ])("of a promise that it breaks itself, %o, is refused", (settings, message) => {
+    expect(errorOf(settings).message).toBe(message);
+  });
+
   it.each<[settings: object, message: string]>([
     [{ ...far, endpoint: "http://s3" }, "endpoint: must be a URL that begins with https://"],
     [
@@ -174,6 +195,7 @@ describe("a bad value", () => {
     ["port", "is set by ctm itself"],
     ["ssl_min_protocol_version", "is set by ctm itself"],
     ["archive_command", "is set by ctm itself"],
+    ["archive_timeout", "is set by ctm itself"],
   ])("of a parameter named %s is refused", (name, message) => {
     expect(errorOf({ "ctm:parameters": JSON.stringify({ [name]: "1" }) }).message).toBe(
       `ctm:parameters.${name}: ${message}`,

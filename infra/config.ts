@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { CtmError } from "#system";
+import { contradictions } from "../ops/recovery/index.ts";
 import { farRepositorySchema } from "./backup/far-repository.ts";
 import { cloudflareSchema, cloudflareTokenSchema } from "./cloudflare/settings.ts";
 
@@ -9,7 +10,7 @@ const size = z.string().regex(/^[1-9]\d*(MB|GB)$/, 'must be a size such as "512M
 
 /** Settings on which the stack's doors, archive and addresses stand. */
 const ownParameters =
-  /^(listen_addresses|port|cluster_name|unix_socket_\w+|ssl|ssl_\w+|password_encryption|archive_mode|archive_command|archive_library|restore_command|recovery_target\w*|primary_\w+|synchronous_standby_names|data_directory|config_file|hba_file|ident_file|external_pid_file)$/;
+  /^(listen_addresses|port|cluster_name|unix_socket_\w+|ssl|ssl_\w+|password_encryption|archive_mode|archive_command|archive_library|archive_timeout|restore_command|recovery_target\w*|primary_\w+|synchronous_standby_names|data_directory|config_file|hba_file|ident_file|external_pid_file)$/;
 const parameterName = z
   .string()
   .regex(/^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?$/, "must be a PostgreSQL setting in lower case")
@@ -68,8 +69,8 @@ const configurationSchema = z.strictObject({
     .string()
     .regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'must be a time such as "02:00"')
     .default("02:00"),
-  /** Minutes between incremental backups. Default 60. */
-  incrementalMinutes: z.int().min(5).max(1440).default(60),
+  /** Minutes between incremental backups. Default 60, or fewer where `rtoMinutes` needs it. */
+  incrementalMinutes: z.int().min(5).max(1440).optional(),
   /** Minutes of work that may be lost at most (RPO). Default 15. */
   rpoMinutes: z.int().min(1).max(1440).default(15),
   /** Minutes that a restore may take at most (RTO). Default 30. */
@@ -109,6 +110,7 @@ export function parseConfiguration(all: Readonly<Record<string, string>>): Confi
   const parsed = configurationSchema
     .superRefine(checkCloudflare)
     .superRefine(checkWindow)
+    .superRefine(checkObjectives)
     .superRefine(checkFarRepository)
     .safeParse(values);
   if (parsed.success) return parsed.data;
@@ -176,6 +178,31 @@ function checkWindow(
     message: `a window of ${windowDays} days needs full backups of as many, and fullBackupDays is ${fullBackupDays}`,
   });
 }
+
+/** A promise that the policy itself breaks is none. */
+function checkObjectives(configuration: Configuration, context: z.RefinementCtx): void {
+  // What is refused for itself is not compared.
+  const refused = new Set(context.issues.map(({ path }) => path?.[0]));
+  if (objectiveKeys.some((key) => refused.has(key))) return;
+  const {
+    archiveTimeoutSeconds,
+    incrementalMinutes = null,
+    rpoMinutes,
+    rtoMinutes,
+  } = configuration;
+  const broken = contradictions(
+    { archiveTimeoutSeconds, incrementalMinutes, rpoMinutes, rtoMinutes },
+    { hasFarCopy: configuration.farRepository !== undefined },
+  );
+  for (const { key, message } of broken) context.addIssue({ code: "custom", path: [key], message });
+}
+
+const objectiveKeys = [
+  "archiveTimeoutSeconds",
+  "incrementalMinutes",
+  "rpoMinutes",
+  "rtoMinutes",
+] as const;
 
 function valueOf(text: string): unknown {
   try {

@@ -80,7 +80,7 @@ export function describeStack(source: DescriptionSource): Descriptor {
         fullDays: source.configuration.fullBackupDays,
         windowDays: source.configuration.windowDays,
         fullAt: source.configuration.fullBackupAt,
-        incrementalMinutes: source.configuration.incrementalMinutes,
+        incrementalMinutes: source.configuration.incrementalMinutes ?? null,
         rpoMinutes: source.configuration.rpoMinutes,
         rtoMinutes: source.configuration.rtoMinutes,
         archiveTimeoutSeconds: source.configuration.archiveTimeoutSeconds,

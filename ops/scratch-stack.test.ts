@@ -244,6 +244,19 @@ describe("backup", () => {
     const { out } = await ctm(["backup", "list"]);
     expect(out).toContain(`\n└ ${next.label}  incr  `);
     expect(out).toMatch(/^├F─*I─*┤$/m);
+    expect(list).toMatchObject({
+      objectives: {
+        rpo_ms: 900_000,
+        unarchived_ms: 60_000,
+        rto_ms: 1_800_000,
+        restore_ms: expect.any(Number),
+      },
+      schedule: { full_at: "02:00", incremental_minutes: 60, derived: true },
+      warnings: [],
+    });
+    expect(out).toMatch(
+      /^RPO and RTO: at most 60 s of work .* a restore takes about \d+ s \(RTO 30 min\)$/m,
+    );
 
     const status = JSON.parse((await ctm(["status", "--json"])).out);
     expect(status.backup).toMatchObject({
@@ -253,6 +266,7 @@ describe("backup", () => {
       recoverable_from: full.stopped_at,
       gaps: [],
       last_drill: null,
+      objectives: { unarchived_ms: 60_000 },
       archive: { failing: false, waiting_segments: 0 },
     });
     expect(status.postgres).toMatchObject({

@@ -1,5 +1,9 @@
 import * as pulumi from "@pulumi/pulumi";
-import { bundleCopier, type CopierConfiguration } from "../../ops/recovery/index.ts";
+import {
+  bundleCopier,
+  farRoundSeconds,
+  type CopierConfiguration,
+} from "../../ops/recovery/index.ts";
 import type { Configuration } from "../config.ts";
 import { Bundle } from "../provider/resources.ts";
 import type { LocalRuntime, SystemUsers } from "../runtime/local/local-runtime.ts";
@@ -22,9 +26,6 @@ export interface FarCopyArguments {
   /** The near repository, and the configuration that reads it. */
   after: pulumi.Resource[];
 }
-
-/** Seconds between two rounds of the copier: its share of the lag when all is well. */
-const everySeconds = 10;
 
 /**
  * The copy of the near repository in another region, kept by a service of its own: pgBackRest with
@@ -71,7 +72,7 @@ export class FarCopy extends pulumi.ComponentResource {
       backrest: member.backrestConfiguration,
       state: places.state,
       windowDays: configuration.windowDays,
-      everySeconds,
+      everySeconds: farRoundSeconds,
     };
     runtime.service(
       {

@@ -59,7 +59,7 @@ export const firstBackupPolicy = {
   fullDays: 30,
   windowDays: 7,
   fullAt: "02:00",
-  incrementalMinutes: 60,
+  incrementalMinutes: null,
   rpoMinutes: 15,
   rtoMinutes: 30,
   archiveTimeoutSeconds: 60,
@@ -74,7 +74,8 @@ const backupPolicy = z
     windowDays: z.int(),
     /** UTC, such as 02:00. */
     fullAt: z.string(),
-    incrementalMinutes: z.int(),
+    /** Null where nobody set it: it then follows from the RTO. */
+    incrementalMinutes: z.int().nullable(),
     /** How much may be lost at most. */
     rpoMinutes: z.int(),
     /** How long a restore may take at most. */

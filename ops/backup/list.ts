@@ -6,6 +6,11 @@ import { readArchiver } from "../facts/server.ts";
 import { recoverableWindow, windowStart } from "../facts/window.ts";
 import { openStack } from "../open-stack.ts";
 import { table, type Paint } from "../paint.ts";
+import { nearRepositories, readArchive } from "../recovery/archive.ts";
+import { assessStack } from "../recovery/objectives.ts";
+import { readMeasurements } from "../recovery/rates.ts";
+import { objectivesText, scheduleText, warningLines } from "../recovery/render-objectives.ts";
+import { findingDocument, objectivesDocument, scheduleDocument } from "../recovery/schedule.ts";
 import { bytesText, countText, durationText, timeText } from "../text.ts";
 import { backupDocument, backupRow, type BackupRow } from "./backup-row.ts";
 
@@ -17,12 +22,16 @@ const listDocument = z.strictObject({
     z.strictObject({ number: z.int(), status: z.string(), newest_wal: z.string().nullable() }),
   ),
   backups: z.array(backupDocument),
+  objectives: objectivesDocument,
+  schedule: scheduleDocument,
+  /** Where the objectives or the schedule are not kept. */
+  warnings: z.array(findingDocument),
 });
 
 type ListDocument = z.infer<typeof listDocument>;
 
 export const command = defineCommand({
-  help: "Lists the backups as chains, oldest first, and the window that can be recovered. Works while the cluster is down; the window's end is then unknown.",
+  help: "Lists the backups as chains, oldest first, the window that can be recovered, and whether the schedule, the RPO and the RTO are kept. Works while the cluster is down; the window's end is then unknown.",
   examples: [{ run: "ctm backup list", does: "the chains and the window" }],
   arguments: {},
   flags: {},
@@ -30,18 +39,20 @@ export const command = defineCommand({
   async run(_, context) {
     const stack = await openStack(context);
     context.progress.step("reading the repositories");
-    const [repository, archiver] = await Promise.all([
+    const [near] = nearRepositories(stack.descriptor);
+    const [repository, archive, archiver, measurements] = await Promise.all([
       readRepository(stack.descriptor, context, 60_000),
+      near === undefined ? null : readArchive(stack.descriptor, context, near).catch(() => null),
       stackConnection(stack, "ctm_monitor")
         .then((config) => readArchiver(config, 3_000))
         .catch(() => null),
+      readMeasurements(stack.paths),
     ]);
     const { repositories, backups, running } = repository;
-    const window = recoverableWindow(
-      archiver,
-      repository,
-      windowStart(stack.descriptor, new Date()),
-    );
+    const now = new Date();
+    const window = recoverableWindow(archiver, repository, windowStart(stack.descriptor, now));
+    const facts = { repository, archive, archiver, measurements };
+    const { objectives, schedule, problems, warnings } = assessStack(stack.descriptor, facts, now);
     return {
       running,
       recoverable_from: window.from?.toISOString() ?? null,
@@ -52,6 +63,9 @@ export const command = defineCommand({
         newest_wal: newestWal,
       })),
       backups: backups.map((backup) => backupRow(backup)),
+      objectives,
+      schedule,
+      warnings: [...problems, ...warnings],
     };
   },
   render(list, paint) {
@@ -66,9 +80,13 @@ export const command = defineCommand({
         "",
       ]),
       ...picture(list, paint),
+      "",
+      `${paint.bold("schedule")}: ${scheduleText(list.schedule)}`,
+      `${paint.bold("RPO and RTO")}: ${objectivesText(list.objectives)}`,
+      ...warningLines(list.warnings, paint),
       ...(list.running ? ["", "a backup runs now"] : []),
       "",
-      "next: ctm backup full | diff | incr",
+      `next: ${list.warnings[0]?.next ?? "ctm backup full | diff | incr"}`,
     ].join("\n");
   },
 });

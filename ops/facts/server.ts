@@ -18,6 +18,8 @@ export interface ArchiverFacts {
   /** Complete segments that wait to be archived, and since when the oldest does. */
   waiting: number;
   waitingSince: Date | null;
+  /** Its archive_timeout, in seconds; 0 where that is off. */
+  timeoutSeconds: number;
 }
 
 /** A server reached through one of the proxy's ports. */
@@ -70,6 +72,7 @@ export async function readArchiver(
       waiting: number;
       waiting_since: Date | null;
       completed: { name: string; at: string }[] | null;
+      timeout: number;
     }>(
       `WITH files AS (SELECT name, modification FROM pg_ls_archive_statusdir())
        SELECT last_archived_wal AS last, last_archived_time AS last_at,
@@ -79,7 +82,8 @@ export async function readArchiver(
               (SELECT count(*)::integer FROM files WHERE name LIKE '%.ready') AS waiting,
               (SELECT min(modification) FROM files WHERE name LIKE '%.ready') AS waiting_since,
               (SELECT json_agg(json_build_object('name', left(name, 24), 'at', modification))
-                 FROM files WHERE name ~ '^[0-9A-F]{24}[.]done$') AS completed
+                 FROM files WHERE name ~ '^[0-9A-F]{24}[.]done$') AS completed,
+              (SELECT setting::integer FROM pg_settings WHERE name = 'archive_timeout') AS timeout
          FROM pg_stat_archiver`,
     );
     const [row] = rows;
@@ -93,6 +97,7 @@ export async function readArchiver(
       failedAt: row.failed_at,
       waiting: row.waiting,
       waitingSince: row.waiting_since,
+      timeoutSeconds: row.timeout,
     };
   });
 }

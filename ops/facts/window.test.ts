@@ -35,6 +35,7 @@ function archiver(lastWal: string | null, completed: Record<string, number>): Ar
     lastWal,
     lastArchivedAt: lastWal === null ? null : at(20),
     completed: new Map(Object.entries(completed).map(([name, minute]) => [name, at(minute)])),
+    timeoutSeconds: 60,
     failing: false,
     failedWal: null,
     failedAt: null,

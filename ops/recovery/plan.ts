@@ -76,7 +76,7 @@ export function makePlan(target: Target, place: Place, facts: PlanFacts): Plan {
   const stretches = lineageOf(place.timeline, archive.histories.get(place.timeline) ?? []);
   checkTimeline(place.timeline, facts);
   const backup = chooseBackup(target, place, stretches, facts);
-  const ranges = rangesFrom(backup, place, stretches, facts);
+  const ranges = rangesFrom(backup, place.stop, stretches, facts);
   const { gaps, unarchived } = holesOf(ranges, facts);
   const work = workOf(backup, ranges, archive);
   const neededBytes =
@@ -103,6 +103,16 @@ export function makePlan(target: Target, place: Place, facts: PlanFacts): Plan {
     },
     problems,
   };
+}
+
+/** What restoring all that is archived would take now; null without a backup to begin with. */
+export function workToLatest(archive: Archive, backups: readonly Backup[]): Work | null {
+  const timeline = newestTimeline(archive, null);
+  const stretches = lineageOf(timeline, archive.histories.get(timeline) ?? []);
+  const backup = backups.findLast((each) => !each.damaged && isOn(stretches, each));
+  if (backup === undefined) return null;
+  const ranges = rangesFrom(backup, { kind: "end" }, stretches, { archive, live: null });
+  return workOf(backup, ranges, archive);
 }
 
 /** A timeline that nobody has heard of is a slip of the finger, not an empty one. */
@@ -168,12 +178,11 @@ function endOf({ stopLsn, lastWal }: Backup): bigint {
 
 function rangesFrom(
   backup: Backup,
-  place: Place,
+  stop: Place["stop"],
   stretches: readonly Stretch[],
-  { archive, live }: PlanFacts,
+  { archive, live }: Pick<PlanFacts, "archive" | "live">,
 ): WalRange[] {
   const begin = parseSegment(backup.firstWal);
-  const { stop } = place;
   if (begin === undefined) return [];
   return stretches.flatMap(({ timeline, from, until }) => {
     if (timeline < begin.timeline) return [];

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { gapDocument } from "../recovery/gap-document.ts";
 import { restoreSteps } from "../recovery/restore-state.ts";
+import { findingDocument, objectivesDocument, scheduleDocument } from "../recovery/schedule.ts";
 
 const door = z.strictObject({
   host: z.string(),
@@ -18,7 +19,9 @@ export const statusDocument = z.strictObject({
   stack: z.string(),
   healthy: z.boolean(),
   /** Why it is not healthy. */
-  problems: z.array(z.strictObject({ code: z.string(), message: z.string(), next: z.string() })),
+  problems: z.array(findingDocument),
+  /** What will make it unhealthy when nobody acts. */
+  warnings: z.array(findingDocument),
   checked_at: time,
   postgres: z.strictObject({
     version: z.string().nullable(),
@@ -68,6 +71,8 @@ export const statusDocument = z.strictObject({
         waiting_segments: z.int(),
       })
       .nullable(),
+    objectives: objectivesDocument,
+    schedule: scheduleDocument,
     last_drill: z
       .strictObject({
         at: time,
@@ -112,4 +117,3 @@ export const statusDocument = z.strictObject({
 });
 
 export type StatusDocument = z.infer<typeof statusDocument>;
-export type Problem = StatusDocument["problems"][number];

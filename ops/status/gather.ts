@@ -16,6 +16,7 @@ import {
   type ArchiveListing,
 } from "../recovery/archive.ts";
 import { readCopierState, type CopierState } from "../recovery/copier/state.ts";
+import { readMeasurements, type Measurement } from "../recovery/rates.ts";
 import { readRestoreState, type RestoreState } from "../recovery/restore-state.ts";
 import { lastDrill, type DrillDocument } from "../drill/report.ts";
 import { within } from "../facts/within.ts";
@@ -45,6 +46,8 @@ export interface Probes {
   drill: Probe<{ last: DrillDocument | null }>;
   /** The last restore in place, until it is confirmed or undone. */
   restore: Probe<{ state: RestoreState | null }>;
+  /** Of earlier restores and drills. */
+  measurements: Probe<Measurement[]>;
 }
 
 /** No part may hold up the answer for longer than this. */
@@ -71,6 +74,7 @@ export async function gather(
     schema,
     drill,
     restore,
+    measurements,
   ] = await Promise.all([
     probe(readServices(descriptor)),
     probe(
@@ -87,6 +91,7 @@ export async function gather(
     probe(connection("ctm_migrator", "rw").then(readSchema)),
     probe(lastDrill(stack.paths).then((last) => ({ last }))),
     probe(readRestoreState(stack.paths).then((state) => ({ state: state ?? null }))),
+    probe(readMeasurements(stack.paths)),
   ]);
   // Both were read at once: a segment archived in between is in one and not yet in the other.
   const repository = isBehind(archiver.facts, firstRepository.facts)
@@ -106,6 +111,7 @@ export async function gather(
     schema,
     drill,
     restore,
+    measurements,
   };
 }
 

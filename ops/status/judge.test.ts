@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { Descriptor } from "#stack";
 import { createPaint } from "../paint.ts";
-import type { RepositoryFacts } from "../facts/repository.ts";
+import type { Backup, RepositoryFacts } from "../facts/repository.ts";
 import type { CopierState } from "../recovery/copier/state.ts";
 import { nearRepositories } from "../recovery/archive.ts";
 import { fakeListing } from "../recovery/testing/fake-listing.ts";
@@ -27,6 +27,34 @@ const whole = { timeline: 3, first: 0x10, last: 0xa1, forks: [] };
 
 /** What a healthy stack of two members answers. */
 function healthy(): Probes {
+  const full: Backup = {
+    label: "20261124-020000F",
+    type: "full",
+    repository: 1,
+    prior: null,
+    startedAt: new Date("2026-11-24T02:00:00Z"),
+    stoppedAt: new Date("2026-11-24T02:01:00Z"),
+    databaseBytes: 1000,
+    storedBytes: 100,
+    firstWal: "000000030000000000000010",
+    lastWal: "000000030000000000000010",
+    startLsn: "0/10000028",
+    stopLsn: "0/10000100",
+    archiveId: "15-1",
+    damaged: false,
+  };
+  const incremental: Backup = {
+    ...full,
+    label: "20261124-020000F_20261124-113000I",
+    type: "incr",
+    prior: full.label,
+    startedAt: new Date("2026-11-24T11:30:00Z"),
+    stoppedAt: new Date("2026-11-24T11:30:10Z"),
+    firstWal: "000000030000000000000090",
+    lastWal: "000000030000000000000090",
+    startLsn: "0/90000028",
+    stopLsn: "0/90000100",
+  };
   const repository: RepositoryFacts = {
     running: false,
     repositories: [
@@ -39,24 +67,7 @@ function healthy(): Probes {
         newestWal: "0000000300000000000000A1",
       },
     ],
-    backups: [
-      {
-        label: "20261124-020000F",
-        type: "full",
-        repository: 1,
-        prior: null,
-        startedAt: new Date("2026-11-24T02:00:00Z"),
-        stoppedAt: new Date("2026-11-24T02:01:00Z"),
-        databaseBytes: 1000,
-        storedBytes: 100,
-        firstWal: "000000030000000000000010",
-        lastWal: "000000030000000000000010",
-        startLsn: "0/10000028",
-        stopLsn: "0/10000100",
-        archiveId: "15-1",
-        damaged: false,
-      },
-    ],
+    backups: [full, incremental],
   };
   const either = { timeline: 3, unreachable: null };
   return {
@@ -81,6 +92,7 @@ function healthy(): Probes {
       failedAt: null,
       waiting: 0,
       waitingSince: null,
+      timeoutSeconds: 60,
     }),
     repository: good(repository),
     archive: good(fakeListing([whole], repository.backups)),
@@ -90,6 +102,7 @@ function healthy(): Probes {
     schema: good({ version: "002", pending: 0 }),
     drill: good({ last: null }),
     restore: good({ state: null }),
+    measurements: good([]),
   };
 }
 
@@ -297,6 +310,11 @@ test.each<[string, Change, string]>([
     "far-unknown: the far copy is unknown: the copier has not written anything yet -> ctm logs copier",
   ],
   [
+    "work waits longer than the RPO",
+    set("archiver", { timeoutSeconds: 1200 }),
+    "rpo-exceeded: work of the last 20 min is not archived yet, and the RPO is 15 min: archive_timeout is 1200 s -> npm run up",
+  ],
+  [
     "the ledger cannot be read",
     (probes) => (probes.schema = dead("permission denied")),
     "schema-unknown: the migrations cannot be read: permission denied -> ctm doctor",
@@ -391,7 +409,9 @@ pools       primary 1 of 10
 Cloudflare  off
 services    5 of 5 run
 schema      version 002, nothing pending
-backups     newest full 2026-11-24 02:01:00Z (10 h ago), 1 in repository 1
+backups     newest full 2026-11-24 02:01:00Z (10 h ago), 2 in repository 1
+schedule    full daily at 02:00 UTC, incremental every 60 min (from the RTO)
+RPO and RTO at most 60 s of work is not archived (RPO 15 min), a restore takes about 18 s (RTO 30 min)
 recoverable 2026-11-24 02:01:00Z to 2026-11-24 11:59:00Z, no gap
 far copy    off
 archive     newest segment 0000000300000000000000A1, nothing waits
@@ -399,6 +419,23 @@ drill       none yet
 alerts      not watched yet
 
 next: ctm psql`);
+});
+
+test("a schedule that is not kept warns, and the stack is healthy", () => {
+  const probes = healthy();
+  probes.repository.facts?.backups.pop();
+  const status = describe(fakeStack, probes, now);
+  expect(status).toMatchObject({ healthy: true, problems: [] });
+  expect(status.warnings).toEqual([
+    {
+      code: "backup-late",
+      message: "the newest backup is 10 h old, and one is due every 60 min",
+      next: "ctm backup incr",
+    },
+  ]);
+  const screen = render(status, createPaint({}, {}));
+  expect(screen).toContain("\n  backup-late: the newest backup is 10 h old");
+  expect(screen.split("\n").at(-1)).toBe("next: ctm backup incr");
 });
 
 test("what the repository lacks is not called recoverable", () => {

@@ -3,9 +3,11 @@ import { isBehind, windowStart } from "../facts/window.ts";
 import { nearRepositories } from "../recovery/archive.ts";
 import type { CopierState } from "../recovery/copier/state.ts";
 import { auditArchive, type Gap } from "../recovery/gaps.ts";
+import { assessStack } from "../recovery/objectives.ts";
+import type { Assessment, Finding } from "../recovery/schedule.ts";
 import { countText, durationText } from "../text.ts";
 import { problemsOf } from "../drill/report.ts";
-import type { Problem, StatusDocument } from "./document.ts";
+import type { StatusDocument } from "./document.ts";
 import type { Probe, Probes } from "./gather.ts";
 
 /** Targets of the operations documents: a full backup a day with an hour's grace, WAL in minutes. */
@@ -16,7 +18,7 @@ const oldestWaitingMinutes = 10;
 const silentMs = 5 * 60_000;
 
 /** What is wrong, the cause before its consequences. */
-export function judge(descriptor: Descriptor, probes: Probes, now: Date): Problem[] {
+export function judge(descriptor: Descriptor, probes: Probes, now: Date): Finding[] {
   const { services, cluster, rw, ro } = probes;
   const silent =
     cluster.facts === null ||
@@ -40,6 +42,7 @@ export function judge(descriptor: Descriptor, probes: Probes, now: Date): Proble
     ...judgeGaps(descriptor, probes, now),
     ...judgeBackups(descriptor, probes, now),
     ...judgeFar(descriptor, probes, now),
+    ...assessmentOf(descriptor, probes, now).problems,
     ...judgeDrill(probes),
     ...judgeApi(descriptor, probes),
     ...judgeTunnel(descriptor, probes),
@@ -51,11 +54,11 @@ export function judge(descriptor: Descriptor, probes: Probes, now: Date): Proble
 }
 
 /** A problem where a part was asked and did not answer. */
-function failed(code: string, what: string, { failure }: Probe<unknown>, next: string): Problem[] {
+function failed(code: string, what: string, { failure }: Probe<unknown>, next: string): Finding[] {
   return failure === null ? [] : [problem(code, `${what}: ${failure}`, next)];
 }
 
-function judgePermission(probes: Probes): Problem[] {
+function judgePermission(probes: Probes): Finding[] {
   const denied = Object.entries(probes)
     .filter(
       ([, { facts, failure }]: [string, Probe<unknown>]) => facts === null && failure === null,
@@ -72,7 +75,7 @@ function judgePermission(probes: Probes): Problem[] {
 }
 
 /** One that is done and not yet confirmed is no problem. */
-function judgeRestore({ restore }: Probes): Problem[] {
+function judgeRestore({ restore }: Probes): Finding[] {
   if (restore.facts === null) {
     return failed(
       "restore-unknown",
@@ -92,7 +95,7 @@ function judgeRestore({ restore }: Probes): Problem[] {
   ];
 }
 
-function judgeServices({ services }: Probes): Problem[] {
+function judgeServices({ services }: Probes): Finding[] {
   if (services.facts === null) {
     const { failure } = services;
     return failure === null ? [] : [problem("supervisor-unreachable", failure, "ctm start")];
@@ -106,13 +109,13 @@ function judgeServices({ services }: Probes): Problem[] {
   );
 }
 
-function judgeCluster(descriptor: Descriptor, { cluster, services }: Probes): Problem[] {
+function judgeCluster(descriptor: Descriptor, { cluster, services }: Probes): Finding[] {
   if (cluster.facts === null) {
     return failed("cluster-unknown", "Patroni cannot be asked", cluster, "ctm doctor");
   }
   const { leader, members, paused } = cluster.facts;
   const down = new Set(stopped(services.facts ?? []).map(({ name }) => name));
-  const problems: Problem[] = [];
+  const problems: Finding[] = [];
   if (leader === null) {
     problems.push(
       members.some(({ role }) => role !== null)
@@ -162,7 +165,7 @@ function judgeCluster(descriptor: Descriptor, { cluster, services }: Probes): Pr
   return problems;
 }
 
-function judgeDoors({ rw, ro }: Probes): Problem[] {
+function judgeDoors({ rw, ro }: Probes): Finding[] {
   return [
     ...failed("read-write-closed", "the read-write port does not answer", rw, "ctm doctor"),
     ...(rw.facts?.inRecovery === true
@@ -178,7 +181,7 @@ function judgeDoors({ rw, ro }: Probes): Problem[] {
   ];
 }
 
-function judgeArchive({ archiver, repository, rw, cluster }: Probes, now: Date): Problem[] {
+function judgeArchive({ archiver, repository, rw, cluster }: Probes, now: Date): Finding[] {
   const logs = `ctm logs ${cluster.facts?.leader ?? "postgres"}`;
   if (archiver.facts === null) {
     // With the port closed there was nobody to ask.
@@ -186,7 +189,7 @@ function judgeArchive({ archiver, repository, rw, cluster }: Probes, now: Date):
     return failed("archiving-unknown", "the archiver cannot be asked", archiver, "ctm doctor");
   }
   const { failing, failedWal, failedAt, waiting, waitingSince, lastWal } = archiver.facts;
-  const problems: Problem[] = [];
+  const problems: Finding[] = [];
   if (failing) {
     problems.push(
       problem(
@@ -233,7 +236,7 @@ export function gapsOf(
   return auditArchive(archive.facts, archive.facts.backups, window);
 }
 
-function judgeGaps(descriptor: Descriptor, probes: Probes, now: Date): Problem[] {
+function judgeGaps(descriptor: Descriptor, probes: Probes, now: Date): Finding[] {
   const gaps = gapsOf(descriptor, probes, now) ?? [];
   return gaps.map(({ repository, timeline, from, to, segments }) =>
     problem(
@@ -241,6 +244,20 @@ function judgeGaps(descriptor: Descriptor, probes: Probes, now: Date): Problem[]
       `repository ${repository} lacks ${from} to ${to} (${countText(segments, "segment")}, timeline ${timeline}): no recovery passes it`,
       "ctm backup audit",
     ),
+  );
+}
+
+/** Whether backups hold what was promised. */
+export function assessmentOf(descriptor: Descriptor, probes: Probes, now: Date): Assessment {
+  return assessStack(
+    descriptor,
+    {
+      repository: probes.repository.facts,
+      archive: probes.archive.facts,
+      archiver: probes.archiver.facts,
+      measurements: probes.measurements.facts ?? [],
+    },
+    now,
   );
 }
 
@@ -253,7 +270,7 @@ export function lagOf(state: CopierState, now: Date): number | null {
   return state.behind_files === 0 ? 0 : null;
 }
 
-function judgeFar(descriptor: Descriptor, { far }: Probes, now: Date): Problem[] {
+function judgeFar(descriptor: Descriptor, { far }: Probes, now: Date): Finding[] {
   const logs = "ctm logs copier";
   if (far.facts === null) return failed("far-unknown", "the far copy is unknown", far, logs);
   if (far.facts === undefined) return [];
@@ -274,7 +291,7 @@ function judgeFar(descriptor: Descriptor, { far }: Probes, now: Date): Problem[]
 }
 
 /** A backup that could not be restored the last time somebody tried is none. */
-function judgeDrill({ drill }: Probes): Problem[] {
+function judgeDrill({ drill }: Probes): Finding[] {
   const last = drill.facts?.last ?? null;
   if (last === null || last.ok) {
     return failed("drill-unknown", "the last drill's report cannot be read", drill, "ctm drill");
@@ -288,13 +305,13 @@ function judgeDrill({ drill }: Probes): Problem[] {
   ];
 }
 
-function judgeBackups(descriptor: Descriptor, { repository }: Probes, now: Date): Problem[] {
+function judgeBackups(descriptor: Descriptor, { repository }: Probes, now: Date): Finding[] {
   if (repository.facts === null) {
     const { failure } = repository;
     return failure === null ? [] : [problem("repository-unreadable", failure, "ctm doctor")];
   }
   const { repositories, backups, running } = repository.facts;
-  const problems: Problem[] = [];
+  const problems: Finding[] = [];
   for (const { number, path } of nearRepositories(descriptor)) {
     const found = repositories.find((each) => each.number === number);
     const full = backups.findLast((each) => each.repository === number && each.type === "full");
@@ -340,14 +357,14 @@ function judgeBackups(descriptor: Descriptor, { repository }: Probes, now: Date)
   return problems;
 }
 
-function judgeApi(descriptor: Descriptor, { api, services }: Probes): Problem[] {
+function judgeApi(descriptor: Descriptor, { api, services }: Probes): Finding[] {
   const own = servicesOf(descriptor, "api");
   // Its service was named already.
   if (stopped(services.facts ?? []).some(({ name }) => own.includes(name))) return [];
   return failed("api-not-ready", "the API is not ready", api, `ctm logs ${own[0] ?? "api"}`);
 }
 
-function judgeTunnel(descriptor: Descriptor, { tunnel, services }: Probes): Problem[] {
+function judgeTunnel(descriptor: Descriptor, { tunnel, services }: Probes): Finding[] {
   const own = servicesOf(descriptor, "tunnel");
   // Its service was named already.
   if (stopped(services.facts ?? []).some(({ name }) => own.includes(name))) return [];
@@ -375,6 +392,6 @@ function stopped(services: NonNullable<StatusDocument["services"]>) {
   return services.filter(({ state }) => state !== "RUNNING");
 }
 
-function problem(code: string, message: string, next: string): Problem {
+function problem(code: string, message: string, next: string): Finding {
   return { code, message, next };
 }

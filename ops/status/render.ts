@@ -1,10 +1,11 @@
 import { table, type Paint } from "../paint.ts";
 import { bytesText, countText, durationText, timeText } from "../text.ts";
+import { objectivesText, scheduleText, warningLines } from "../recovery/render-objectives.ts";
 import type { StatusDocument } from "./document.ts";
 
 /** One screen for somebody on call: verdict first, then the parts, then what to do. */
 export function render(status: StatusDocument, paint: Paint): string {
-  const { stack, healthy, problems, postgres } = status;
+  const { stack, healthy, problems, warnings, postgres } = status;
   const title = healthy
     ? `${stack} is ${paint.good("healthy")}`
     : `${stack} has ${paint.bad(countText(problems.length, "problem"))}`;
@@ -15,6 +16,7 @@ export function render(status: StatusDocument, paint: Paint): string {
       `  ${paint.bad(code)}: ${message}`,
       `    next: ${next}`,
     ]),
+    ...warningLines(warnings, paint),
     "",
     members(status, paint),
     "",
@@ -71,6 +73,8 @@ function parts(status: StatusDocument, paint: Paint): [string, string][] {
         : `${schema.version === null ? "empty" : `version ${schema.version}`}, ${schema.pending === 0 ? "nothing pending" : paint.warning(`${schema.pending} pending`)}`,
     ],
     ["backups", backups(status, paint)],
+    ["schedule", scheduleText(backup.schedule)],
+    ["RPO and RTO", objectivesText(backup.objectives)],
     ["recoverable", window(status, paint)],
     ["far copy", farCopy(status, paint)],
     [
@@ -194,8 +198,8 @@ function window({ backup }: StatusDocument, paint: Paint): string {
   return `${timeText(backup.recoverable_from)} to ${to}, ${gaps}`;
 }
 
-function nextStep({ problems, schema }: StatusDocument): string {
-  const [first] = problems;
+function nextStep({ problems, warnings, schema }: StatusDocument): string {
+  const [first] = [...problems, ...warnings];
   if (first !== undefined) return first.next;
   return schema.pending === 0 || schema.pending === null ? "ctm psql" : "ctm migrate up";
 }

@@ -112,6 +112,7 @@ ssl_ca_file = '${authority}'
 ssl_key_file = '${join(paths.run, "server.key")}'
 fsync = off
 archive_mode = on
+archive_timeout = 60s
 archive_command = 'pgbackrest --config=${backrestConfiguration} --stanza=${stanza} archive-push %p'
 `;
   await writeFile(join(data, "postgresql.conf"), configuration, { flag: "a" });
