@@ -1,7 +1,7 @@
 import { mkdir, stat, writeFile } from "node:fs/promises";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { run, waitFor } from "#system";
@@ -274,6 +274,39 @@ describe("backup", () => {
       primary: "node-1",
       rw: { member: "node-1", reachable: true },
     });
+  });
+
+  test("a segment that is gone is in the list and its picture", async () => {
+    const { backup } = stack.descriptor;
+    const [repository] = backup.repositories;
+    const archive = join(repository?.path ?? "", "archive", backup.stanza);
+    const stored = async (): Promise<string> => {
+      const segment = await stack.sql(
+        "SELECT pg_walfile_name(lsn) FROM (SELECT pg_logical_emit_message(true, 'test', 'x') AS lsn) AS message; SELECT pg_switch_wal() \\g /dev/null",
+      );
+      return await waitFor(`${segment} in the repository`, 20_000, async () => {
+        const { stdout } = await run("find", [archive, "-name", `${segment}-*`]);
+        return stdout.trim() === "" ? undefined : stdout.trim();
+      });
+    };
+    const middle = await stored();
+    await stored();
+    await run("mv", [middle, `${middle}.away`]);
+    try {
+      const name = basename(middle).slice(0, 24);
+      const list = JSON.parse((await ctm(["backup", "list", "--json"])).out);
+      expect(list).toMatchObject({
+        gaps: [{ from: name, to: name, kind: "missing" }],
+        lost: [{ to: null }],
+      });
+      const { code, out } = await ctm(["backup", "list"]);
+      expect(code).toBe(0);
+      expect(out).toContain(", 1 gap: ctm backup audit\n├F");
+      expect(out).toMatch(/×┤$/m);
+    } finally {
+      await run("mv", [`${middle}.away`, middle]);
+    }
+    expect((await ctm(["backup", "list"])).out).toContain(", no gap\n├F");
   });
 
   test("while another runs, none begins", async () => {

@@ -7,12 +7,16 @@ import { recoverableWindow, windowStart } from "../facts/window.ts";
 import { openStack } from "../open-stack.ts";
 import { table, type Paint } from "../paint.ts";
 import { nearRepositories, readArchive } from "../recovery/archive.ts";
+import { gapDocument } from "../recovery/gap-document.ts";
+import { auditArchive } from "../recovery/gaps.ts";
+import { lostMoments } from "../recovery/lost-moments.ts";
 import { assessStack } from "../recovery/objectives.ts";
 import { readMeasurements } from "../recovery/rates.ts";
 import { objectivesText, scheduleText, warningLines } from "../recovery/render-objectives.ts";
 import { findingDocument, objectivesDocument, scheduleDocument } from "../recovery/schedule.ts";
 import { bytesText, countText, durationText, timeText } from "../text.ts";
 import { backupDocument, backupRow, type BackupRow } from "./backup-row.ts";
+import { picture } from "./picture.ts";
 
 const listDocument = z.strictObject({
   running: z.boolean(),
@@ -22,6 +26,12 @@ const listDocument = z.strictObject({
     z.strictObject({ number: z.int(), status: z.string(), newest_wal: z.string().nullable() }),
   ),
   backups: z.array(backupDocument),
+  /** Of the near repository, looked for now; null where it cannot be listed. */
+  gaps: z.array(gapDocument).nullable(),
+  /** The moments that they cost, on the way to the newest state. */
+  lost: z
+    .array(z.strictObject({ from: z.iso.datetime(), to: z.iso.datetime().nullable() }))
+    .nullable(),
   objectives: objectivesDocument,
   schedule: scheduleDocument,
   /** Where the objectives or the schedule are not kept. */
@@ -31,26 +41,31 @@ const listDocument = z.strictObject({
 type ListDocument = z.infer<typeof listDocument>;
 
 export const command = defineCommand({
-  help: "Lists the backups as chains, oldest first, the window that can be recovered, and whether the schedule, the RPO and the RTO are kept. Works while the cluster is down; the window's end is then unknown.",
+  help: "Lists the backups as chains, oldest first, the window that can be recovered with every gap in it, and whether the schedule, the RPO and the RTO are kept. Works while the cluster is down; the window's end is then unknown.",
   examples: [{ run: "ctm backup list", does: "the chains and the window" }],
   arguments: {},
   flags: {},
   document: listDocument,
   async run(_, context) {
     const stack = await openStack(context);
+    context.progress.step("asking the leader what it archived");
+    // Asked first: what it calls archived by now has to be in the listing that follows.
+    const archiver = await stackConnection(stack, "ctm_monitor")
+      .then((config) => readArchiver(config, 3_000))
+      .catch(() => null);
     context.progress.step("reading the repositories");
     const [near] = nearRepositories(stack.descriptor);
-    const [repository, archive, archiver, measurements] = await Promise.all([
+    const [repository, archive, measurements] = await Promise.all([
       readRepository(stack.descriptor, context, 60_000),
       near === undefined ? null : readArchive(stack.descriptor, context, near).catch(() => null),
-      stackConnection(stack, "ctm_monitor")
-        .then((config) => readArchiver(config, 3_000))
-        .catch(() => null),
       readMeasurements(stack.paths),
     ]);
     const { repositories, backups, running } = repository;
     const now = new Date();
-    const window = recoverableWindow(archiver, repository, windowStart(stack.descriptor, now));
+    const start = windowStart(stack.descriptor, now);
+    const window = recoverableWindow(archiver, repository, start);
+    const audited = { from: start, archivedTo: archiver?.lastWal ?? null };
+    const gaps = archive === null ? null : auditArchive(archive, archive.backups, audited);
     const facts = { repository, archive, archiver, measurements };
     const { objectives, schedule, problems, warnings } = assessStack(stack.descriptor, facts, now);
     return {
@@ -63,6 +78,14 @@ export const command = defineCommand({
         newest_wal: newestWal,
       })),
       backups: backups.map((backup) => backupRow(backup)),
+      gaps,
+      lost:
+        archive === null || gaps === null
+          ? null
+          : lostMoments(archive, gaps).map(({ from, to }) => ({
+              from: from.toISOString(),
+              to: to?.toISOString() ?? null,
+            })),
       objectives,
       schedule,
       warnings: [...problems, ...warnings],
@@ -86,10 +109,15 @@ export const command = defineCommand({
       ...warningLines(list.warnings, paint),
       ...(list.running ? ["", "a backup runs now"] : []),
       "",
-      `next: ${list.warnings[0]?.next ?? "ctm backup full | diff | incr"}`,
+      `next: ${nextStep(list)}`,
     ].join("\n");
   },
 });
+
+function nextStep({ gaps, warnings }: ListDocument): string {
+  if (gaps !== null && gaps.length > 0) return "ctm backup audit";
+  return warnings[0]?.next ?? "ctm backup full | diff | incr";
+}
 
 function repositoryTitle(
   { backups }: ListDocument,
@@ -127,29 +155,4 @@ function depth(backup: BackupRow, backups: readonly BackupRow[]): number {
   const prior = backups.find(({ label }) => label === backup.prior);
   // A long chain of incrementals is one level: its order says the rest.
   return prior === undefined || prior.type === "full" || prior.type === backup.type ? 0 : 1;
-}
-
-/** The window as a line in time: F, D and I where backups ended, a rule where any moment can be reached. */
-function picture(
-  { backups, recoverable_from, recoverable_to }: ListDocument,
-  paint: Paint,
-): string[] {
-  const [first] = backups;
-  const last = backups.at(-1);
-  if (first === undefined || last === undefined || recoverable_from === null) return [];
-  const from = Date.parse(recoverable_from);
-  const to = Math.max(Date.parse(recoverable_to ?? last.stopped_at), Date.parse(last.stopped_at));
-  const width = Math.min(72, paint.columns - 2);
-  const line: string[] = Array.from({ length: width }, () => (recoverable_to === null ? "┄" : "─"));
-  for (const { type, stopped_at } of backups) {
-    const share = to === from ? 0 : (Date.parse(stopped_at) - from) / (to - from);
-    const at = Math.round(share * (width - 1));
-    // Where several fall together, the one that stands alone is shown.
-    if (line[at] !== "F") line[at] = type[0]?.toUpperCase() ?? "?";
-  }
-  const end = recoverable_to === null ? "unknown (ctm status says why)" : timeText(recoverable_to);
-  return [
-    `${paint.bold("recoverable")}: ${timeText(recoverable_from)} to ${end}, not audited for gaps`,
-    `├${paint.good(line.join(""))}┤`,
-  ];
 }
