@@ -101,6 +101,7 @@ export interface RunResult {
   problems: readonly string[];
   /** What did not change the verdict: a worker that had to give up. */
   warnings: readonly string[];
+  /** That there were; more than one only where a copy more paid. */
   workers: number;
   durationMs: number;
 }

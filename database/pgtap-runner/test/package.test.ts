@@ -64,6 +64,7 @@ describe("the package as others install it", () => {
     expect(files).toContain("README.md");
     expect(files).toContain("CHANGELOG.md");
     expect(files).toContain("sql/assertions.sql");
+    expect(files).toContain("sql/pgtap-shortcuts.sql");
     expect(files).toContain("dist/index.d.ts");
     expect(files.filter((file) => /^(src|test)|\.test\.|(?<!\.d)\.ts$/.test(file))).toEqual([]);
   });

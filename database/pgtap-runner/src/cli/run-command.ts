@@ -43,6 +43,7 @@ What is loaded into the copies before the tests run:
   --load FILE                an SQL file (repeat)
   --assertions               the assertions that pgTAP lacks (see README)
   --pgtap PATH               pgTAP's SQL, for a server without the extension: file, directory, package
+  --stock-pgtap              leave pgTAP's functions there as they are (slower, the same results)
 
 Output:
   --reporter NAME[=FILE]     spec (default), tap, junit, github or json (repeat)
@@ -76,6 +77,7 @@ const optionTypes = {
   load: { type: "string", multiple: true },
   assertions: { type: "boolean" },
   pgtap: { type: "string" },
+  "stock-pgtap": { type: "boolean" },
   reporter: { type: "string", multiple: true },
   json: { type: "boolean" },
   verbose: { type: "boolean", short: "v" },
@@ -132,6 +134,7 @@ export async function runCommand(args: readonly string[]): Promise<number> {
     load: values.load ?? [],
     assertions: values.assertions,
     pgtap: values.pgtap,
+    stockPgtap: values["stock-pgtap"],
     keepOutput: values.verbose,
   };
   const interruption = new AbortController();

@@ -29,6 +29,10 @@ const lonely: ReadonlySet<string> = new Set([
   "start",
 ]);
 
+/** These need not be answered: nothing but a lost connection keeps them from what they do. */
+const plainBegin = /^(begin(\s+(work|transaction))?|start\s+transaction)\s*;?$/i;
+const plainRollback = /^(rollback|abort)(\s+(work|transaction))?\s*;?$/i;
+
 /** Statements sent together, and how many may wait for their answers: two batches. */
 const batchSize = 64;
 const mostUnderWay = 2 * batchSize;
@@ -45,6 +49,8 @@ export class Conversation {
   readonly #variables: Variables;
   readonly #print: PrintOptions;
   #underWay = 0;
+  /** A BEGIN is under way: what follows is inside of its transaction, as far as we know. */
+  #beginning = false;
   #waiting: { atMost: number; wake: () => void } | undefined;
   #error: ScriptError | undefined;
   #lost: { error: ConnectionLost; statement: Statement } | undefined;
@@ -89,17 +95,29 @@ export class Conversation {
       throw new NeedsPsql("ON_ERROR_ROLLBACK without ON_ERROR_STOP", location);
     }
     const echo = this.#variables.get("ECHO") === "queries";
+    const mayShareBatch =
+      !this.lockstep && !echo && this.stopOnError && !query.several && options.rows === undefined;
+    if (mayShareBatch && lonely.has(words[0])) {
+      const { sql } = query.statement;
+      if (this.#underWay === 0 && this.#session.status === "I" && plainBegin.test(sql)) {
+        this.#exchange(query, options, true);
+        this.#beginning = true;
+        return undefined;
+      }
+      if (this.#underWay > 0 && plainRollback.test(sql)) {
+        this.#exchange(query, options, true);
+        return this.drain();
+      }
+    }
     const mayRunAhead =
-      !this.lockstep &&
-      !echo &&
-      this.stopOnError &&
-      !query.several &&
-      options.rows === undefined &&
+      mayShareBatch &&
       !lonely.has(words[0]) &&
       !(words[0] === "prepare" && words[1] === "transaction");
     // Outside a transaction each statement commits, so nothing may run ahead of an error.
-    if (mayRunAhead && this.#session.status === "T") {
+    if (mayRunAhead && (this.#session.status === "T" || this.#beginning)) {
       this.#exchange(query, options, true);
+      // Only what is in one batch with BEGIN is sure not to run without it.
+      if (this.#beginning) return this.#underWay < batchSize ? undefined : this.drain();
       return this.#underWay < mostUnderWay ? undefined : this.#untilUnderWay(batchSize);
     }
     return this.#sendAlone(query, options, echo);
@@ -248,9 +266,11 @@ export class Conversation {
 
   async #untilUnderWay(atMost: number): Promise<void> {
     this.#session.flush();
-    if (this.#underWay <= atMost) return;
-    await new Promise<void>((wake) => {
-      this.#waiting = { atMost, wake };
-    });
+    if (this.#underWay > atMost) {
+      await new Promise<void>((wake) => {
+        this.#waiting = { atMost, wake };
+      });
+    }
+    if (atMost === 0) this.#beginning = false;
   }
 }

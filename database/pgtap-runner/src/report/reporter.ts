@@ -3,6 +3,7 @@ import type { Assertion, FileResult, OutputLine, RunResult } from "../results.ts
 /** What a run is about to do. */
 export interface RunPlan {
   files: readonly string[];
+  /** At most. */
   workers: number;
 }
 

@@ -30,8 +30,7 @@ export class Clones {
   readonly #run: string;
   readonly #extras: TemplateExtras;
   readonly #names = new Set<string>();
-  /** Removing what other runs left: nothing waits for it but the end. */
-  readonly #sweeping: Promise<void>;
+  readonly #sweeper: Sweeper;
   #count = 0;
 
   private constructor(
@@ -39,9 +38,9 @@ export class Clones {
     template: string,
     run: string,
     extras: TemplateExtras,
-    sweeping: Promise<void>,
+    sweeper: Sweeper,
   ) {
-    this.#sweeping = sweeping;
+    this.#sweeper = sweeper;
     this.#administrator = administrator;
     this.#template = template;
     this.#run = run;
@@ -56,9 +55,7 @@ export class Clones {
     const administrator = await Administrator.connect(settings, `pgtap-runner ${run}`);
     try {
       const extras = await readExtras(administrator, settings.database);
-      // What stands in its way is in nobody's way here.
-      const sweeping = sweep(administrator).catch(() => undefined);
-      return new Clones(administrator, settings.database, run, extras, sweeping);
+      return new Clones(administrator, settings.database, run, extras, new Sweeper(administrator));
     } catch (error) {
       await administrator.close();
       throw error;
@@ -81,7 +78,7 @@ export class Clones {
       template,
       this.#run,
       this.#extras,
-      this.#sweeping,
+      this.#sweeper,
     );
     derived.#count = this.#count;
     for (const name of this.#names) derived.#names.add(name);
@@ -111,6 +108,7 @@ export class Clones {
           await session.rows(statement.replaceAll("%I", name));
         }
       });
+      this.#sweeper.start();
       return name;
     } catch (error) {
       // Only when the connection broke may the copy have come to be all the same.
@@ -131,7 +129,7 @@ export class Clones {
    * @returns the copies that could not be dropped, with the reason
    */
   async close(): Promise<string[]> {
-    await this.#sweeping;
+    await this.#sweeper.done();
     // All at once: each drop waits for a checkpoint, and these are shared.
     await Promise.allSettled([...this.#names].map((name) => this.drop(name)));
     const failures: string[] = [];
@@ -205,6 +203,28 @@ async function readExtras(administrator: Administrator, database: string): Promi
       ? ["REVOKE ALL ON DATABASE %I FROM PUBLIC", ...statements]
       : statements,
   };
+}
+
+/**
+ * Removes what other runs left, once, when the first copy is made: until then there is one
+ * connection, and everything waits for that copy.
+ */
+class Sweeper {
+  readonly #administrator: Administrator;
+  #sweeping: Promise<void> | undefined;
+
+  constructor(administrator: Administrator) {
+    this.#administrator = administrator;
+  }
+
+  start(): void {
+    // What stands in its way is in nobody's way here.
+    this.#sweeping ??= sweep(this.#administrator).catch(() => undefined);
+  }
+
+  async done(): Promise<void> {
+    await this.#sweeping;
+  }
 }
 
 /** Removes the copies of runs that are no more. */

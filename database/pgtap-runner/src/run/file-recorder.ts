@@ -128,8 +128,12 @@ export class FileRecorder {
 
 /** What to do about an error that people new to pgTAP meet first. */
 function adviceFor(server: ServerMessage): string | undefined {
-  const missing = server.code === "42883" && /function (no_)?plan\(/.test(server.message);
-  return missing ? "CREATE EXTENSION pgtap, or load pgTAP with --pgtap PATH" : undefined;
+  if (server.code === "42883" && /function (no_)?plan\(/.test(server.message)) {
+    return "CREATE EXTENSION pgtap, or load pgTAP with --pgtap PATH";
+  }
+  // An included file may do what only the owner of the counters may, see needsOwnCounters().
+  const counters = server.code === "42501" && /__t(cache|results)__/.test(server.message);
+  return counters ? "leave pgTAP's counters to plan(): --stock-pgtap" : undefined;
 }
 
 const consequences: ReadonlySet<Problem["code"]> = new Set([

@@ -7,6 +7,7 @@ import type { FileResult, Location, OutputLine } from "../results.ts";
 import { ConnectionLost, type ServerMessage, SqlError } from "../server/session.ts";
 import { type ConnectionSettings, psqlEnvironment } from "../server/connection-settings.ts";
 import { FileRecorder, type RecorderListener } from "./file-recorder.ts";
+import { needsOwnCounters } from "./shortcuts.ts";
 import { type LeakFinder, resetSession } from "./session-state.ts";
 import type { Place } from "./places.ts";
 import type { TestFile } from "./test-file.ts";
@@ -86,6 +87,10 @@ export async function runFileNatively(
     },
   );
   try {
+    if (place.counters && needsOwnCounters(file.text)) {
+      await session.rows("DISCARD TEMP");
+      place.counters = false;
+    }
     const error = await script.run(new Source(file.path, file.text), dirname(absolute));
     if (error !== undefined) recorder.scriptError(error);
     else
@@ -94,9 +99,9 @@ export async function runFileNatively(
         recorder.problem(problem);
       }
     // A session in which everything was rolled back has nothing to leak.
-    if (!watch.outside) await resetSession(session);
+    if (!watch.outside) await resetSession(session, place.counters);
     else {
-      for (const problem of await options.leaks.find(session, file.text)) {
+      for (const problem of await options.leaks.find(session, file.text, place.counters)) {
         recorder.problem(problem);
       }
     }

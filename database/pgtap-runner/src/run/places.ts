@@ -5,6 +5,7 @@ import { isConnectionProblem, isTooManyConnections } from "../server/administrat
 import type { ConnectionSettings } from "../server/connection-settings.ts";
 import { Session } from "../server/session.ts";
 import { Clones } from "./clones.ts";
+import { takeShortcuts } from "./shortcuts.ts";
 import { type Preparation, prepareTemplate } from "./prepare-template.ts";
 
 /** Where files run: a database and a session in it. */
@@ -13,11 +14,15 @@ export interface Place {
   session: Session;
   /** A file has run here. */
   used: boolean;
+  /** The session has pgTAP's counters, which plan() would create otherwise. */
+  counters: boolean;
 }
 
 export interface PlacesOptions {
   isolation: "clones" | "in-place";
   preparation: Preparation;
+  /** Leave pgTAP's functions in the copies as they are. */
+  stockPgtap: boolean;
   /** How long a server that went away is waited for. */
   reconnectTimeoutMs: number;
   signal: AbortSignal;
@@ -84,7 +89,9 @@ export class Places {
       try {
         database ??= (await this.#clones?.create()) ?? this.#settings.database;
         const session = await Session.connect(this.#settings, database, "pgtap-runner");
-        return { database, session, used: false };
+        const shorten = this.#clones !== undefined && !this.#options.stockPgtap;
+        const counters = shorten && (await takeShortcuts(session));
+        return { database, session, used: false, counters };
       } catch (error) {
         // Connections used to make copies are closed soon: that may be all there is to it.
         if (isTooManyConnections(error) && attempt < mostAttempts) await delay(attempt * 20);

@@ -18,6 +18,7 @@ import {
   runFileWithPsql,
 } from "./file-runner.ts";
 import { findFiles, shardOf } from "./find-files.ts";
+import { oneMorePays } from "./hiring.ts";
 import { type Place, Places } from "./places.ts";
 import { LeakFinder } from "./session-state.ts";
 import { type TestFile, readTestFile, testFile } from "./test-file.ts";
@@ -31,7 +32,7 @@ export interface RunOptions {
   runtests?: { schema?: string | undefined; match?: string | undefined } | undefined;
   /** The server and the database under test. Default: the PG* variables. */
   connection?: ConnectionOptions;
-  /** Files run at a time. Default: one for each processor; in place, one. */
+  /** Files run at a time, at most. Default: one for each processor; in place, one. */
   workers?: number | undefined;
   /** `clones` (default): each worker has a copy of the database. `in-place`: all use itself. */
   isolation?: "clones" | "in-place" | undefined;
@@ -52,6 +53,8 @@ export interface RunOptions {
   assertions?: boolean | undefined;
   /** Where pgTAP's SQL is (file, directory or package), for a server without the extension. */
   pgtap?: string | undefined;
+  /** Leave pgTAP's functions in the copies as they are: slower, with the same results. */
+  stockPgtap?: boolean | undefined;
   /** The psql program, for files that need it. Default `psql`. */
   psqlProgram?: string | undefined;
   /** Keep the output of files that passed, too. */
@@ -75,6 +78,9 @@ export async function runTests(options: RunOptions): Promise<RunResult> {
   return run.execute();
 }
 
+/** How often it is looked whether one more worker pays, in milliseconds. */
+const hiringIntervalMs = 10;
+
 /** Why a run ends before its end; the text is what people see. */
 class Interruption extends Error {}
 
@@ -89,7 +95,12 @@ class Run {
   readonly #results = new Map<string, FileResult>();
   readonly #warnings: string[] = [];
   readonly #leaks: LeakFinder;
+  readonly #workers: Promise<void>[] = [];
+  #mostWorkers = 1;
   #workersLeft = 0;
+  #placed = 0;
+  #firstPlacedAt = 0;
+  #placeMs = Infinity;
   #startedFiles = 0;
   #failedFiles = 0;
 
@@ -128,17 +139,17 @@ class Run {
           pgtap: this.#options.pgtap,
           workingDirectory: this.#workingDirectory,
         },
+        stockPgtap: this.#options.stockPgtap ?? false,
         reconnectTimeoutMs: this.#options.reconnectTimeoutMs ?? 30_000,
         signal: this.#stop.signal,
       });
       let problems: string[];
-      const workers = this.#workerCount();
       try {
-        await this.#runAll(places, workers);
+        await this.#runAll(places);
       } finally {
         problems = await places.close();
       }
-      const result = this.#conclude(problems, workers, performance.now() - startedAt);
+      const result = this.#conclude(problems, performance.now() - startedAt);
       for (const reporter of this.#reporters) await reporter.onEnd?.(result);
       return result;
     } finally {
@@ -146,7 +157,7 @@ class Run {
     }
   }
 
-  #workerCount(): number {
+  #countMostWorkers(): number {
     const inPlace = this.#options.isolation === "in-place";
     const wanted = this.#options.workers ?? (inPlace ? 1 : availableParallelism());
     return Math.max(1, Math.min(wanted, this.#files.length));
@@ -165,12 +176,18 @@ class Run {
     return this.#stop.signal.aborted ? messageOf(this.#stop.signal.reason) : undefined;
   }
 
-  async #runAll(places: Places, workers: number): Promise<void> {
-    this.#tell((reporter) => reporter.onStart?.({ files: this.#files, workers }));
-    this.#workersLeft = workers;
-    const ends = await Promise.allSettled(
-      Array.from({ length: workers }, () => this.#work(places)),
-    );
+  async #runAll(places: Places): Promise<void> {
+    this.#mostWorkers = this.#countMostWorkers();
+    const plan = { files: this.#files, workers: this.#mostWorkers };
+    this.#tell((reporter) => reporter.onStart?.(plan));
+    this.#hire(places);
+    const hiring = setInterval(() => this.#hireWhereItPays(places), hiringIntervalMs);
+    const ends: PromiseSettledResult<void>[] = [];
+    // Meanwhile there may be more of them.
+    for (let index = 0; index < this.#workers.length; index++) {
+      ends.push(...(await Promise.allSettled(this.#workers.slice(index, index + 1))));
+    }
+    clearInterval(hiring);
     for (const end of ends) if (end.status === "rejected") throw end.reason;
     // What is left was left by an interruption.
     for (const path of this.#queue.splice(0)) {
@@ -178,9 +195,41 @@ class Run {
     }
   }
 
+  #hire(places: Places): void {
+    this.#workersLeft += 1;
+    this.#workers.push(this.#work(places));
+  }
+
+  #hireWhereItPays(places: Places): void {
+    const progress = () => ({
+      workers: this.#workersLeft,
+      placed: this.#placed,
+      runningMs: performance.now() - this.#firstPlacedAt,
+      placeMs: this.#placeMs,
+      finishedFiles: this.#results.size,
+      waitingFiles: this.#queue.length,
+    });
+    while (
+      this.#interruption === undefined &&
+      this.#workersLeft < this.#mostWorkers &&
+      oneMorePays(progress())
+    ) {
+      this.#hire(places);
+    }
+  }
+
+  async #take(places: Places): Promise<Place> {
+    const begun = performance.now();
+    const place = await places.take();
+    const now = performance.now();
+    this.#placeMs = Math.min(this.#placeMs, now - begun);
+    return place;
+  }
+
   /** One worker: takes files until there are none, and a new place whenever it needs one. */
   async #work(places: Places): Promise<void> {
     let place: Place | undefined;
+    let placed = false;
     for (;;) {
       const path = this.#interruption === undefined ? this.#queue.shift() : undefined;
       if (path === undefined) break;
@@ -191,11 +240,16 @@ class Run {
         place = undefined;
       }
       try {
-        place ??= await places.take();
+        place ??= await this.#take(places);
       } catch (error) {
         this.#queue.unshift(path);
         this.#giveUp(error);
         return;
+      }
+      if (!placed) {
+        placed = true;
+        if (this.#placed === 0) this.#firstPlacedAt = performance.now();
+        this.#placed += 1;
       }
       this.#startedFiles += 1;
       this.#tell((reporter) => reporter.onFileStart?.(path));
@@ -223,6 +277,7 @@ class Run {
    */
   #giveUp(error: unknown): void {
     this.#workersLeft -= 1;
+    this.#mostWorkers = this.#workersLeft;
     if (this.#interruption !== undefined) return;
     if (this.#startedFiles === 0 && this.#workersLeft === 0) throw error;
     if (this.#workersLeft > 0) this.#warnings.push(`one worker less: ${messageOf(error)}`);
@@ -345,7 +400,7 @@ class Run {
     }
   }
 
-  #conclude(dropProblems: readonly string[], workers: number, durationMs: number): RunResult {
+  #conclude(dropProblems: readonly string[], durationMs: number): RunResult {
     const files = this.#files.map(
       (path) => this.#results.get(path) ?? notRun(path, this.#interruption ?? "not reached"),
     );
@@ -372,7 +427,7 @@ class Run {
       interrupted: this.#interruption,
       problems,
       warnings: this.#warnings,
-      workers,
+      workers: this.#workers.length,
       durationMs,
     };
   }

@@ -1,5 +1,6 @@
 import type { Problem } from "../results.ts";
 import { quoteLiteral } from "../psql/scanner.ts";
+import { countFromOne } from "./shortcuts.ts";
 import type { Session } from "../server/session.ts";
 
 /**
@@ -35,22 +36,27 @@ function customSettings(text: string): Set<string> {
 }
 
 /** Makes the session as good as new, keeping what it costs time to rebuild (plans, caches). */
-const reset = [
-  "RESET SESSION AUTHORIZATION",
-  "RESET ROLE",
-  "RESET ALL",
-  "DEALLOCATE ALL",
-  "CLOSE ALL",
-  "UNLISTEN *",
-  "SELECT NULL FROM pg_advisory_unlock_all()",
-  "DISCARD TEMP",
-  "DISCARD SEQUENCES",
-].join("; ");
+const reset = (counters: boolean): string =>
+  [
+    "RESET SESSION AUTHORIZATION",
+    "RESET ROLE",
+    "RESET ALL",
+    "DEALLOCATE ALL",
+    "CLOSE ALL",
+    "UNLISTEN *",
+    "SELECT NULL FROM pg_advisory_unlock_all()",
+    // Where a temporary table may have stayed, the session is not used again.
+    counters ? countFromOne : "DISCARD TEMP",
+    "DISCARD SEQUENCES",
+  ].join("; ");
 
-/** @throws ConnectionLost, SqlError */
-export async function resetSession(session: Session): Promise<void> {
+/**
+ * @param counters the session has pgTAP's counters, which stay
+ * @throws ConnectionLost, SqlError
+ */
+export async function resetSession(session: Session, counters: boolean): Promise<void> {
   if (session.status !== "I") await session.rows("ROLLBACK");
-  await session.rows(reset);
+  await session.rows(reset(counters));
 }
 
 /** Finds what files leave changed in their sessions. */
@@ -67,11 +73,13 @@ export class LeakFinder {
    * Resets the session and tells what of it had been left changed.
    *
    * @param text of the file
+   * @param counters the session has pgTAP's counters, which stay
    * @throws ConnectionLost, SqlError
    */
-  async find(session: Session, text: string): Promise<Problem[]> {
+  async find(session: Session, text: string, counters: boolean): Promise<Problem[]> {
     if (session.status !== "I") await session.rows("ROLLBACK");
-    return this.problems(await readLeftovers(session, await this.settingsToCheck(session, text)));
+    const custom = await this.settingsToCheck(session, text);
+    return this.problems(await readLeftovers(session, custom, counters));
   }
 
   /** The custom settings that a file sets, and those that functions of the database set. */
@@ -119,7 +127,11 @@ async function functionSources(session: Session): Promise<string> {
   return rows.map(([source]) => source ?? "").join("\n");
 }
 
-async function readLeftovers(session: Session, custom: ReadonlySet<string>): Promise<Leftovers> {
+async function readLeftovers(
+  session: Session,
+  custom: ReadonlySet<string>,
+  counters: boolean,
+): Promise<Leftovers> {
   const values = custom.size === 0 ? "" : customValues(custom);
   // One exchange: the custom settings are read before and after, since only the difference tells
   // a setting of the file from one of the database or the role.
@@ -129,7 +141,7 @@ async function readLeftovers(session: Session, custom: ReadonlySet<string>): Pro
       `SELECT 'setting', name, setting FROM pg_settings
         WHERE source = 'session' AND setting IS DISTINCT FROM reset_val`,
       ...(values === "" ? [] : [`SELECT 'before', name, value FROM ${values}`]),
-      reset,
+      reset(counters),
       "SELECT 'own role', session_user, current_user",
       ...(values === "" ? [] : [`SELECT 'after', name, value FROM ${values}`]),
     ].join("; "),

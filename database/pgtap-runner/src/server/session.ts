@@ -115,6 +115,7 @@ class Exchange extends Query {
   readonly #statements: readonly Statement[];
   readonly #batch: boolean;
   #position = 0;
+  #lastHasEnded = false;
   #error: ServerMessage | undefined;
 
   constructor(statements: readonly Statement[], batch: boolean) {
@@ -146,18 +147,18 @@ class Exchange extends Query {
 
   handleCommandComplete(message: { text: string }): void {
     this.#handler?.onComplete?.(message.text);
-    if (this.#batch) this.#endStatement("T");
+    this.#endInBatch("T");
   }
 
   handleEmptyQuery(): void {
-    if (this.#batch) this.#endStatement("T");
+    this.#endInBatch("T");
   }
 
   handleError(error: Error): void {
     // Errors that end the connection end in lose().
     if (!(error instanceof DatabaseError) || endsConnection(error)) return;
     this.#error = toServerMessage(error);
-    if (this.#batch) this.#endStatement("E");
+    this.#endInBatch("E");
   }
 
   handleReadyForQuery(): void {
@@ -186,13 +187,20 @@ class Exchange extends Query {
 
   /** The server is ready for the next. */
   finish(status: TransactionStatus): void {
-    if (!this.#batch) this.#endStatement(status);
+    if (!this.#batch || this.#lastHasEnded) this.#endStatement(status);
     for (; this.#handler !== undefined; this.#position++) this.#handler.onSkipped?.();
   }
 
   /** No more answers will come. */
   lose(error: ConnectionLost): void {
     for (; this.#handler !== undefined; this.#position++) this.#handler.onLost(error);
+  }
+
+  /** A statement of a batch has ended; what became of the transaction is told after the last. */
+  #endInBatch(status: TransactionStatus): void {
+    if (!this.#batch) return;
+    if (this.#position === this.#statements.length - 1) this.#lastHasEnded = true;
+    else this.#endStatement(status);
   }
 
   #endStatement(status: TransactionStatus): void {
@@ -354,7 +362,8 @@ export class Session {
   /**
    * Takes a statement that is sent with the next flush, in one batch with those before it. The
    * answers of a batch arrive together, which costs both sides far less than one at a time. For use
-   * inside a transaction: there, and only there, the server treats each as it would by itself.
+   * inside a transaction, which the batch may itself begin or end: there, and only there, the
+   * server treats each as it would by itself.
    *
    * @param onlyRows rows are wanted, but not the names of their columns
    * @returns how many wait to be sent
