@@ -116,7 +116,12 @@ export class Security extends pulumi.ComponentResource {
     this.etcd = { ...pathsOf("etcd"), fingerprint: etcd.fingerprint };
     this.provisioning = pathsOf("provisioning");
 
-    const secret = (credential: CredentialName, prefix: string, kept: boolean): Secret =>
+    const secret = (
+      credential: CredentialName,
+      prefix: string,
+      kept: boolean,
+      opens: string | null = null,
+    ): Secret =>
       new Secret(
         credential,
         {
@@ -125,6 +130,7 @@ export class Security extends pulumi.ComponentResource {
           prefix,
           generation: 1,
           keep: kept ? topology.keep(credential) : null,
+          opens,
           file: "intact",
         },
         child,
@@ -136,7 +142,7 @@ export class Security extends pulumi.ComponentResource {
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- one entry for each login role
     this.passwords = Object.fromEntries(passwords) as Record<LoginRole, Secret>;
     this.patroniRest = secret("patroni-rest", "ctm:", false);
-    this.repositoryCipher = secret("repository-cipher", "", true);
+    this.repositoryCipher = secret("repository-cipher", "", true, topology.repository);
     this.settingsKey = secret("settings-key", "", true);
 
     const passwordFile = new SecretFile(

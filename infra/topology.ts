@@ -79,7 +79,7 @@ export function topologyOf(
       configuration: join(paths.state, "proxy", "haproxy.cfg"),
       statisticsSocket: join(paths.run, "proxy", "haproxy.sock"),
     },
-    repository: join(paths.state, "repository"),
+    repository: paths.repository,
     far: {
       folder: join(paths.state, "far"),
       bundle: join(paths.state, "far", "copier.mjs"),

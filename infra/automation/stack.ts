@@ -133,13 +133,16 @@ async function checkDemandedPorts(configuration: Configuration, paths: StackPath
   );
 }
 
-/** True when the stack has resources in its state. */
-export async function hasResources(workspace: Workspace): Promise<boolean> {
+/** True when the stack has resources in its state, or one of that name. */
+export async function hasResources(workspace: Workspace, name?: string): Promise<boolean> {
   const text = await pulumi(workspace, ["stack", "export"]);
   const { deployment } = z
     .looseObject({
-      deployment: z.looseObject({ resources: z.array(z.unknown()).nullish() }).nullish(),
+      deployment: z
+        .looseObject({ resources: z.array(z.looseObject({ urn: z.string() })).nullish() })
+        .nullish(),
     })
     .parse(JSON.parse(text));
-  return (deployment?.resources ?? []).length > 0;
+  const resources = deployment?.resources ?? [];
+  return resources.some(({ urn }) => name === undefined || urn.endsWith(`::${name}`));
 }

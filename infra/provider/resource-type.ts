@@ -22,6 +22,11 @@ export interface ResourceType<Inputs extends object, Outputs extends Inputs> {
   /** Inputs that say how to reach the resource; a change of one alone is taken over silently. */
   ignoredInDiff?: readonly (keyof Inputs & string)[];
   /**
+   * Why it may not be made, with the property that says so: asked before anything is planned, and
+   * never of what the state has already.
+   */
+  refuse?(inputs: Inputs): Promise<{ property: keyof Inputs & string; reason: string } | undefined>;
+  /**
    * Makes the resource, or finishes one that a killed run left half made.
    * Returns only when its effect was checked.
    */

@@ -119,12 +119,17 @@ export async function serve(
       response.setReturn(struct(await answer(plain(request.getArgs())), []));
       return response;
     }),
-    check: unary((request: InstanceType<typeof protocol.CheckRequest>) => {
+    check: unary(async (request: InstanceType<typeof protocol.CheckRequest>) => {
       const type = typeOf(request.getUrn());
       const inputs = plain(request.getNews());
       const response = new protocol.CheckResponse();
       response.setInputs(request.getNews());
-      for (const { path, reason } of problemsOf(type, inputs)) {
+      const isNew = Object.keys(plain(request.getOlds())).length === 0;
+      const problems = [
+        ...problemsOf(type, inputs),
+        ...(isNew ? await refusalOf(type, inputs) : []),
+      ];
+      for (const { path, reason } of problems) {
         const failure = new protocol.CheckFailure();
         failure.setProperty(propertyPath(path));
         failure.setReason(reason);
@@ -255,10 +260,20 @@ function struct(properties: Properties, secrets: readonly string[]): Struct {
 }
 
 /** Everything that is wrong with the inputs, but for what a preview cannot know yet. */
-function problemsOf(
-  type: AnyResourceType,
-  inputs: Properties,
-): { path: readonly PropertyKey[]; reason: string }[] {
+interface InputProblem {
+  path: readonly PropertyKey[];
+  reason: string;
+}
+
+/** Why a new resource may not be made; inputs that a preview does not know yet are asked later. */
+async function refusalOf(type: AnyResourceType, inputs: Properties): Promise<InputProblem[]> {
+  const known = type.inputs.safeParse(inputs);
+  if (!known.success) return [];
+  const refusal = await type.refuse?.(known.data);
+  return refusal === undefined ? [] : [{ path: [refusal.property], reason: refusal.reason }];
+}
+
+function problemsOf(type: AnyResourceType, inputs: Properties): InputProblem[] {
   const checked = type.inputs.safeParse(inputs);
   if (checked.success) return [];
   return checked.error.issues

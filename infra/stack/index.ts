@@ -1,4 +1,5 @@
 // What a stack is on this machine: its paths, its descriptor, its credentials.
+export { backendFiles } from "./backend-files.ts";
 export { credentialPath, readCredential, type CredentialName } from "./credentials.ts";
 export {
   firstBackupPolicy,

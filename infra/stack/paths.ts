@@ -14,6 +14,8 @@ export interface StackPaths {
   kept: string;
   /** Pulumi's own home, file backend and passphrase. Shared by all stacks. */
   pulumi: string;
+  /** The near repository. */
+  repository: string;
   descriptor: string;
   /** Settings of the Cloudflare part, where the stack has one; never a secret. */
   edge: string;
@@ -61,6 +63,7 @@ export function stackPaths(stack: string, env: NodeJS.ProcessEnv = process.env):
     log: join(roots.log, stack),
     kept: join(roots.state, "kept"),
     pulumi: join(roots.state, "pulumi"),
+    repository: join(state, "repository"),
     descriptor: join(state, "descriptor.json"),
     edge: join(state, "edge.json"),
     credentials: join(state, "credentials"),

@@ -120,7 +120,7 @@ async function removeLeftovers(paths: StackPaths, report: (line: string) => void
   if (descriptor !== undefined) await stopStack(descriptor, { report });
   await endProcesses(await stackProcesses(paths.state), 60_000);
   const precious: [path: string, name: string][] = [
-    [join(paths.state, "repository"), "repository"],
+    [paths.repository, "repository"],
     [join(paths.credentials, "repository-cipher"), "repository-cipher"],
     [join(paths.credentials, "settings-key"), "settings-key"],
     [join(paths.tls, "ca.crt"), "ca.crt"],

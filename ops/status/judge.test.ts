@@ -453,6 +453,7 @@ const fakeStack = {
     log: "/log",
     kept: "/kept",
     pulumi: "/pulumi",
+    repository: "/state/repository",
     descriptor: "/state/descriptor.json",
     edge: "/state/edge.json",
     credentials: "/state/credentials",

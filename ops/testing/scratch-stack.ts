@@ -44,7 +44,7 @@ export async function startScratchStack(): Promise<ScratchStack> {
 
   const data = join(paths.state, "data");
   const sockets = join(paths.run, "node-1");
-  const repository = join(paths.state, "repository");
+  const { repository } = paths;
   const backrestConfiguration = join(paths.state, "pgbackrest.conf");
   for (const directory of [
     data,

@@ -1,7 +1,16 @@
 import { z } from "zod";
 import { CtmError, exists, messageOf } from "#system";
-import { readDescriptor, readDescriptorIfExists, stackPaths, type Descriptor } from "#stack";
+import {
+  backendFiles,
+  credentialPath,
+  readDescriptor,
+  readDescriptorIfExists,
+  stackPaths,
+  type Descriptor,
+  type StackPaths,
+} from "#stack";
 import { startCluster } from "#runtime";
+import { isPassphraseLost, passphraseLost } from "../../infra/backup/lost-passphrase.ts";
 import type { Configuration } from "../../infra/config.ts";
 import { provisioningOf } from "../../infra/postgres/connection.ts";
 import {
@@ -61,11 +70,19 @@ export const command = defineCommand({
     const paths = stackPaths(context.stack, context.env);
     await checkHome(paths);
     await refuseHalfDoneRestore(paths);
+    const lock = {
+      repository: paths.repository,
+      credential: credentialPath(paths, "repository-cipher"),
+    };
+    const isLost = await isPassphraseLost(lock);
+    // Before the engine makes an empty state, which would look as if the old one were there.
+    if (isLost && !(await mayHaveState(paths, context.env))) throw passphraseLost(lock);
     report("making Pulumi ready");
     const workspace = await openWorkspace(context.stack, told(context), context.env);
     await takeTurn(workspace, report);
     report("opening the stack's state");
     const configuration = await selectStack(workspace);
+    if (isLost && !(await hasResources(workspace, "repository-cipher"))) throw passphraseLost(lock);
 
     const before = await readDescriptorIfExists(context.stack, paths);
     if (before !== undefined) await startOrRepair(workspace, before, context);
@@ -137,6 +154,11 @@ export const command = defineCommand({
     ].join("\n");
   },
 });
+
+/** Whether Pulumi can know anything of the stack: a backend that somebody logged in to may. */
+async function mayHaveState(paths: StackPaths, env: NodeJS.ProcessEnv): Promise<boolean> {
+  return (env["PULUMI_BACKEND_URL"] ?? "") !== "" || (await exists(backendFiles(paths).checkpoint));
+}
 
 function databaseOf({ postgres }: Descriptor): z.infer<typeof database> {
   const { database: name, rw, ro, settings } = postgres;

@@ -1,7 +1,8 @@
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { credentialPath } from "#stack";
+import { exists } from "#system";
+import { backendFiles, credentialPath } from "#stack";
 import { RunbookStack } from "./runbook-stack.ts";
 
 /*
@@ -60,6 +61,9 @@ it("and stands in the escrow alone, Pulumi's state being lost too", async () => 
   await loseCredential();
   await rm(stack.home.paths.pulumi, { recursive: true });
   await misconfigure();
+  const refused = await stack.shell("npm run up");
+  expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining("passphrase-lost: ")]);
+  expect(await exists(backendFiles(stack.home.paths).folder)).toBe(false);
   await stack.follow(await stack.step(page, "Act", "openssl"), { input: phrase });
   expect(await credential()).toBe(passphrase);
   await stack.adoptWhatIsThere();

@@ -174,6 +174,7 @@ const secretCase = defineCase<FolderScene>({
     prefix: "ctm:",
     generation: 1,
     keep: keepIn(folder, "ctm_api"),
+    opens: join(folder, "repository"),
     file: "intact",
   }),
   drift: [
@@ -196,7 +197,7 @@ const secretCase = defineCase<FolderScene>({
   ],
   identity: { path: "/elsewhere/secret", prefix: "other:", generation: 2 },
   instructions: { owner: "nobody" },
-  silent: { keep: null },
+  silent: { keep: null, opens: null },
   halfDone: [
     {
       left: "a secret that a killed run wrote, to which something may be set already",

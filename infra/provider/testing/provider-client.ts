@@ -63,9 +63,15 @@ export class ProviderClient {
     return plain(response.getReturn());
   }
 
-  async check(token: string, inputs: Properties): Promise<{ property: string; reason: string }[]> {
+  /** @param old inputs of the state; none for a new resource */
+  async check(
+    token: string,
+    inputs: Properties,
+    old: Properties = {},
+  ): Promise<{ property: string; reason: string }[]> {
     const request = new protocol.CheckRequest();
     request.setUrn(urnOf(token));
+    request.setOlds(struct(old));
     request.setNews(struct(inputs));
     const response = await answer<InstanceType<typeof protocol.CheckResponse>>((callback) =>
       this.#client.check(request, callback),

@@ -13,6 +13,12 @@ import {
   writeFileAtomic,
 } from "#system";
 import { endRemoval, keepSchema, keptPath } from "#stack";
+import {
+  isPassphraseLost,
+  passphraseLost,
+  readGenerated,
+  type Lock,
+} from "../../backup/lost-passphrase.ts";
 import { defineResourceType } from "../resource-type.ts";
 
 const inputs = z.strictObject({
@@ -25,6 +31,8 @@ const inputs = z.strictObject({
   /** Another value makes a new secret. */
   generation: z.int().min(1),
   keep: keepSchema.nullable(),
+  /** Repository that only this secret opens: while it holds anything, no other secret is made. */
+  opens: z.string().startsWith("/").nullable(),
   /** What the file shall be: `intact`. What it is can be something else. */
   file: z.string(),
 });
@@ -41,14 +49,18 @@ export const secret = defineResourceType<SecretInputs, SecretOutputs>({
   inputs,
   secrets: ["value", "verifier"],
   replacedBy: ["path", "prefix", "generation"],
-  ignoredInDiff: ["keep"],
+  ignoredInDiff: ["keep", "opens"],
+  async refuse(wanted) {
+    const lock = lockOf(wanted);
+    if (lock === undefined || !(await isPassphraseLost(lock))) return undefined;
+    return { property: "opens", reason: passphraseLost(lock).text };
+  },
   async create(wanted) {
     // What a killed run wrote is taken over: something may have been set to it already.
-    const written = (await readFileIfExists(wanted.path))?.trimEnd();
-    const value =
-      written !== undefined && written.startsWith(wanted.prefix) && written.length > 40
-        ? written
-        : wanted.prefix + randomBytes(32).toString("base64url");
+    const written = await readGenerated(wanted.path, wanted.prefix);
+    const lock = lockOf(wanted);
+    if (lock !== undefined && (await isPassphraseLost(lock))) throw passphraseLost(lock);
+    const value = written ?? wanted.prefix + randomBytes(32).toString("base64url");
     await write(wanted, value);
     await endRemoval(wanted.keep);
     return { id: wanted.path, outputs: { ...wanted, value, verifier: scramVerifier(value) } };
@@ -67,6 +79,10 @@ export const secret = defineResourceType<SecretInputs, SecretOutputs>({
     await rm(state.path, { force: true });
   },
 });
+
+function lockOf({ opens, path }: SecretInputs): Lock | undefined {
+  return opens === null ? undefined : { repository: opens, credential: path };
+}
 
 async function write(wanted: SecretInputs, value: string): Promise<void> {
   await makeDirectory(dirname(wanted.path), { mode: 0o711 });
