@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { join } from "node:path";
 import { userInfo } from "node:os";
-import { credentialPath, type CredentialName, type StackPaths } from "#stack";
+import { authorityFiles, credentialPath, type CredentialName, type StackPaths } from "#stack";
 import { Authority, Certificate, Secret, SecretFile } from "./provider/resources.ts";
 import type { SystemUsers } from "./runtime/local/local-runtime.ts";
 import { listenAddress, type Topology } from "./topology.ts";
@@ -63,13 +63,14 @@ export class Security extends pulumi.ComponentResource {
     const own = userInfo().username;
     const child = { parent: this, dependsOn: args.after };
 
-    this.authorityPath = join(paths.tls, "ca.crt");
+    const { certificate: authorityPath, key: authorityKeyPath } = authorityFiles(paths);
+    this.authorityPath = authorityPath;
     const authority = new Authority(
       "authority",
       {
         commonName: `ctm ${paths.stack}`,
-        certificatePath: this.authorityPath,
-        keyPath: join(paths.tls, "ca.key"),
+        certificatePath: authorityPath,
+        keyPath: authorityKeyPath,
         validDays: authorityDays,
         keepCertificate: topology.keep("ca.crt"),
         keepKey: topology.keep("ca.key"),
@@ -86,8 +87,8 @@ export class Security extends pulumi.ComponentResource {
       new Certificate(
         resource,
         {
-          authorityCertificatePath: this.authorityPath,
-          authorityKeyPath: join(paths.tls, "ca.key"),
+          authorityCertificatePath: authorityPath,
+          authorityKeyPath,
           issuedBy: authority.fingerprint,
           certificatePath: join(paths.tls, `${resource}.crt`),
           keyPath: join(paths.tls, `${resource}.key`),

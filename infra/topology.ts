@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { cpus, totalmem } from "node:os";
-import type { Keep, StackPaths } from "#stack";
+import { farFiles, type FarFiles, type Keep, type StackPaths } from "#stack";
 import { bytesOf, type Configuration } from "./config.ts";
 import { deriveSettings, withParameters, type DerivedSettings } from "./postgres/settings.ts";
 import type { PortRequest } from "./runtime/local/ports.ts";
@@ -39,14 +39,7 @@ export interface Topology {
   proxy: { configuration: string; statisticsSocket: string };
   repository: string;
   /** Of the copy in another region; they exist where `ctm:farRepository` is set. */
-  far: {
-    folder: string;
-    bundle: string;
-    configuration: string;
-    rclone: string;
-    backrest: string;
-    state: string;
-  };
+  far: FarFiles;
   backrestLock: string;
   backrestLog: string;
   api: { bundle: string; configuration: string; folder: string };
@@ -80,14 +73,7 @@ export function topologyOf(
       statisticsSocket: join(paths.run, "proxy", "haproxy.sock"),
     },
     repository: paths.repository,
-    far: {
-      folder: join(paths.state, "far"),
-      bundle: join(paths.state, "far", "copier.mjs"),
-      configuration: join(paths.state, "far", "copier.json"),
-      rclone: join(paths.state, "far", "rclone.conf"),
-      backrest: join(paths.state, "far", "pgbackrest.conf"),
-      state: join(paths.state, "far", "state.json"),
-    },
+    far: farFiles(paths),
     backrestLock: join(paths.run, "pgbackrest"),
     backrestLog: join(paths.log, "pgbackrest"),
     api: {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { exists, makeDirectory, readFileIfExists, writeFileAtomic } from "#system";
 import { prepareEngine, type Engine, type PluginName } from "#engine";
-import { stackPaths, type StackPaths } from "#stack";
+import { backendFiles, stackPaths, type StackPaths } from "#stack";
 
 /** The checkout whose program runs. */
 export const checkout = fileURLToPath(new URL("../..", import.meta.url));
@@ -33,7 +33,7 @@ export async function openWorkspace(
 ): Promise<Workspace> {
   const paths = stackPaths(stack, env);
   const backend = env["PULUMI_BACKEND_URL"] ?? "";
-  const fileBackend = backend === "" ? join(paths.pulumi, "backend") : undefined;
+  const fileBackend = backend === "" ? backendFiles(paths).folder : undefined;
   const plugins: PluginName[] = (await namesCloudflare(paths, fileBackend))
     ? ["postgresql", "cloudflare"]
     : ["postgresql"];
@@ -68,17 +68,17 @@ async function namesCloudflare(
   paths: StackPaths,
   fileBackend: string | undefined,
 ): Promise<boolean> {
-  const configurations = [configurationFile(paths.stack), keptConfiguration(paths)];
+  const configurations = [configurationFile(paths.stack), backendFiles(paths).configuration];
   const texts = await Promise.all(configurations.map(readFileIfExists));
   if (texts.some((text) => /^ *ctm:cloudflare:/m.test(text ?? ""))) return true;
   if (fileBackend === undefined) return false;
-  const state = join(fileBackend, ".pulumi/stacks/ctm", `${paths.stack}.json`);
-  return (await readFileIfExists(state))?.includes("pulumi:providers:cloudflare") === true;
+  const { checkpoint } = backendFiles(paths);
+  return (await readFileIfExists(checkpoint))?.includes("pulumi:providers:cloudflare") === true;
 }
 
 /** The generated passphrase of the file backend; made once, readable by its user only. */
 async function passphraseFile(paths: StackPaths): Promise<string> {
-  const path = join(paths.pulumi, "passphrase");
+  const { passphrase: path } = backendFiles(paths);
   if (!(await exists(path))) {
     await writeFileAtomic(path, `${randomBytes(32).toString("base64url")}\n`, { mode: 0o600 });
   }
@@ -91,7 +91,7 @@ async function passphraseFile(paths: StackPaths): Promise<string> {
  * home gets the right salt.
  */
 async function offerConfiguration(paths: StackPaths): Promise<void> {
-  const kept = await readFileIfExists(keptConfiguration(paths));
+  const kept = await readFileIfExists(backendFiles(paths).configuration);
   const own = await readFileIfExists(configurationFile(paths.stack));
   if (own === undefined) {
     if (kept !== undefined) await writeConfiguration(paths.stack, kept);
@@ -106,7 +106,8 @@ async function offerConfiguration(paths: StackPaths): Promise<void> {
 /** Remembers the configuration that a run uses, for other checkouts of this machine. */
 export async function keepConfiguration(paths: StackPaths): Promise<void> {
   const own = await readFileIfExists(configurationFile(paths.stack));
-  if (own !== undefined) await writeFileAtomic(keptConfiguration(paths), own, { mode: 0o600 });
+  if (own !== undefined)
+    await writeFileAtomic(backendFiles(paths).configuration, own, { mode: 0o600 });
 }
 
 /** Leaves a checkout's configuration as its user wrote it, without the salt of a stack that is gone. */
@@ -117,10 +118,6 @@ export async function forgetSalt(stack: string): Promise<void> {
 
 function configurationFile(stack: string): string {
   return join(checkout, `Pulumi.${stack}.yaml`);
-}
-
-function keptConfiguration(paths: StackPaths): string {
-  return join(paths.pulumi, `Pulumi.${paths.stack}.yaml`);
 }
 
 async function writeConfiguration(stack: string, text: string): Promise<void> {

@@ -1,5 +1,4 @@
 // What a stack is on this machine: its paths, its descriptor, its credentials.
-export { backendFiles } from "./backend-files.ts";
 export { credentialPath, readCredential, type CredentialName } from "./credentials.ts";
 export {
   firstBackupPolicy,
@@ -10,6 +9,7 @@ export {
   type MemberDescriptor,
   type ServiceDescriptor,
 } from "./descriptor.ts";
+export { authorityFiles, backendFiles, farFiles, type FarFiles } from "./files.ts";
 export { endRemoval, keepSchema, keptPath, type Keep } from "./kept.ts";
 export { cacheRoot, homeRoots, sharedCacheRoot, stackPaths, type StackPaths } from "./paths.ts";
 export { readOwn } from "./read-own.ts";

@@ -1,13 +1,10 @@
-import { readFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { z } from "zod";
-import { homeRoots, readCredential, readOwn } from "#stack";
 import { CtmError, exists, readFileIfExists, writeFileAtomic } from "#system";
-import { portsFile } from "../../infra/runtime/local/ports.ts";
 import { badUsage, defineCommand } from "../command.ts";
-import { openStack, type Stack } from "../open-stack.ts";
+import { openStack } from "../open-stack.ts";
 import { anyText, optional } from "../parameters.ts";
-import { farRepositories } from "../recovery/archive.ts";
+import { gatherEscrow } from "../recovery/escrow-files.ts";
 import { seal, type Escrow } from "../recovery/escrow.ts";
 
 const passphraseDocument = z.strictObject({
@@ -101,59 +98,6 @@ async function readPhrase(path: string): Promise<string> {
       : `the passphrase in ${path} has fewer than 12 characters`,
     { exitCode: 2 },
   );
-}
-
-/** @throws CtmError `no-permission`, `credential-missing` */
-async function gatherEscrow({ descriptor, paths }: Stack, env: NodeJS.ProcessEnv): Promise<Escrow> {
-  const [far] = farRepositories(descriptor);
-  const backrest = far === undefined ? undefined : await readSecret(far.configuration);
-  const authority = /^repo1-storage-ca-file=(.+)$/m.exec(backrest ?? "")?.[1];
-  return {
-    format: 1,
-    stack: descriptor.stack,
-    made_at: new Date().toISOString(),
-    home: homeRoots(env),
-    descriptor: await readFile(paths.descriptor, "utf8"),
-    ports: await readFile(join(paths.state, portsFile), "utf8"),
-    repository_cipher: await readCredential(paths, "repository-cipher"),
-    settings_key: await readCredential(paths, "settings-key"),
-    authority: {
-      certificate: await readFile(join(paths.tls, "ca.crt"), "utf8"),
-      key: await readSecret(join(paths.tls, "ca.key")),
-    },
-    far:
-      far === undefined || backrest === undefined
-        ? null
-        : {
-            backrest,
-            rclone: await readSecret(join(dirname(far.configuration), "rclone.conf")),
-            place: `far:${far.bucket}${far.path}`,
-            authority:
-              authority === undefined
-                ? null
-                : { path: authority, pem: await readFile(authority, "utf8") },
-          },
-    pulumi: await readBackend(paths.pulumi, descriptor.stack),
-  };
-}
-
-/** The file backend's part of this stack; null where Pulumi's state is kept elsewhere. */
-async function readBackend(folder: string, stack: string): Promise<Escrow["pulumi"]> {
-  const checkpoint = await readFileIfExists(
-    join(folder, "backend", ".pulumi", "stacks", "ctm", `${stack}.json`),
-  );
-  const passphrase = await readFileIfExists(join(folder, "passphrase"));
-  const configuration = await readFileIfExists(join(folder, `Pulumi.${stack}.yaml`));
-  if (checkpoint === undefined || passphrase === undefined) return null;
-  return { checkpoint, passphrase, configuration: configuration ?? "" };
-}
-
-async function readSecret(path: string): Promise<string> {
-  const text = await readOwn(path);
-  if (text !== undefined) return text;
-  throw new CtmError("file-missing", `${path} does not exist`, {
-    next: "npm run up writes it anew",
-  });
 }
 
 function contentsOf({ far, pulumi }: Escrow): string[] {

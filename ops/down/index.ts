@@ -2,7 +2,15 @@ import { readdir, rename, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { CtmError, exists, isMissing } from "#system";
-import { keptPath, readDescriptorIfExists, stackPaths, type StackPaths } from "#stack";
+import {
+  authorityFiles,
+  backendFiles,
+  credentialPath,
+  keptPath,
+  readDescriptorIfExists,
+  stackPaths,
+  type StackPaths,
+} from "#stack";
 import { endProcesses, stackProcesses, stopStack } from "#runtime";
 import {
   forgetSalt,
@@ -119,12 +127,13 @@ async function removeLeftovers(paths: StackPaths, report: (line: string) => void
   const descriptor = await readDescriptorIfExists(paths.stack, paths);
   if (descriptor !== undefined) await stopStack(descriptor, { report });
   await endProcesses(await stackProcesses(paths.state), 60_000);
+  const authority = authorityFiles(paths);
   const precious: [path: string, name: string][] = [
     [paths.repository, "repository"],
-    [join(paths.credentials, "repository-cipher"), "repository-cipher"],
-    [join(paths.credentials, "settings-key"), "settings-key"],
-    [join(paths.tls, "ca.crt"), "ca.crt"],
-    [join(paths.tls, "ca.key"), "ca.key"],
+    [credentialPath(paths, "repository-cipher"), "repository-cipher"],
+    [credentialPath(paths, "settings-key"), "settings-key"],
+    [authority.certificate, "ca.crt"],
+    [authority.key, "ca.key"],
     [paths.descriptor, "descriptor.json"],
   ];
   for (const [path, name] of precious) {
@@ -158,7 +167,7 @@ async function keptFolders(paths: StackPaths): Promise<string[]> {
 async function forgetStack(workspace: Workspace): Promise<void> {
   const { paths, fileBackend, stack } = workspace;
   await pulumi(workspace, ["stack", "rm", stack, "--yes", "--force", "--preserve-config"]);
-  await rm(join(paths.pulumi, `Pulumi.${stack}.yaml`), { force: true });
+  await rm(backendFiles(paths).configuration, { force: true });
   if (fileBackend === undefined) return;
   const listed = z
     .array(z.unknown())

@@ -1,6 +1,13 @@
 import { readdir, rm, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { homeRoots, parseDescriptor, stackPaths, type Descriptor, type StackPaths } from "#stack";
+import {
+  farFiles,
+  homeRoots,
+  parseDescriptor,
+  stackPaths,
+  type Descriptor,
+  type StackPaths,
+} from "#stack";
 import {
   CtmError,
   exists,
@@ -14,12 +21,12 @@ import {
   type Identity,
 } from "#system";
 import { installPackages, localPackages } from "../../infra/runtime/local/packages.ts";
-import { portsFile } from "../../infra/runtime/local/ports.ts";
 import type { Context } from "../command.ts";
 import { readRepository } from "../facts/repository.ts";
 import { bytesText } from "../text.ts";
 import { nearRepositories, readArchiveOf } from "./archive.ts";
 import { Rclone } from "./copier/rclone.ts";
+import { placeKeys, placeStack } from "./escrow-files.ts";
 import { moveEscrow, type Escrow } from "./escrow.ts";
 import { newestSegment } from "./gaps.ts";
 import { startInstance, stopServer } from "./instance.ts";
@@ -85,19 +92,16 @@ export async function rebuild(
     progress.step(line),
   );
   const postgres = (await runAs(descriptor.users.postgres)).identity;
-  await placeKeys(escrow, descriptor, paths, postgres);
+  await placeKeys(escrow, paths, postgres);
+  await makeRuntimeDirectories(descriptor);
 
-  const rclone = new Rclone(join(paths.state, "far", "rclone.conf"), far.place, {
+  const files = farFiles(paths);
+  const rclone = new Rclone(files.rclone, far.place, {
     ...(postgres === undefined ? {} : { identity: postgres }),
     ...(far.authority === null ? {} : { authority: far.authority.path }),
   });
   const repositoryBytes = [...(await rclone.list()).values()].reduce((sum, size) => sum + size, 0);
-  const { backups } = await readRepository(
-    descriptor,
-    context,
-    infoMs,
-    join(paths.state, "far", "pgbackrest.conf"),
-  );
+  const { backups } = await readRepository(descriptor, context, infoMs, files.backrest);
   const databaseBytes = backups.at(-1)?.databaseBytes ?? 0;
   const neededBytes = repositoryBytes + databaseBytes * descriptor.postgres.members.length;
   await checkSpace(paths, neededBytes);
@@ -107,48 +111,14 @@ export async function rebuild(
 
   const rebuilt = await restoreNewest({ escrow, descriptor, paths }, near.path, context);
   // Last: from now on this is a stack, which `up` starts and repairs.
-  await placeState(escrow, paths);
-  await writeFileAtomic(paths.descriptor, escrow.descriptor, { mode: 0o644 });
+  await placeStack(escrow, paths);
   return { ...rebuilt, repositoryBytes };
 }
 
-/** Keys where `up` looks for them: it takes over what is there. */
-async function placeKeys(
-  escrow: Escrow,
-  descriptor: Descriptor,
-  paths: StackPaths,
-  postgres: Identity | undefined,
-): Promise<void> {
-  const { far } = escrow;
-  await makeDirectory(paths.state, { mode: 0o755 });
-  await makeDirectory(paths.credentials, { mode: 0o711 });
-  await makeDirectory(paths.tls, { mode: 0o755 });
-  await writeFileAtomic(join(paths.state, portsFile), escrow.ports, { mode: 0o644 });
-  const secret = { mode: 0o600 };
-  await writeFileAtomic(
-    join(paths.credentials, "repository-cipher"),
-    `${escrow.repository_cipher}\n`,
-    secret,
-  );
-  await writeFileAtomic(
-    join(paths.credentials, "settings-key"),
-    `${escrow.settings_key}\n`,
-    secret,
-  );
-  await writeFileAtomic(join(paths.tls, "ca.crt"), escrow.authority.certificate, { mode: 0o644 });
-  await writeFileAtomic(join(paths.tls, "ca.key"), escrow.authority.key, secret);
-  if (far === null) return;
-  if (far.authority !== null && !(await exists(far.authority.path))) {
-    await makeDirectory(dirname(far.authority.path), { mode: 0o755 });
-    await writeFileAtomic(far.authority.path, far.authority.pem, { mode: 0o644 });
-  }
-  const folder = join(paths.state, "far");
-  await makeDirectory(folder, { mode: 0o755, owner: postgres });
-  const own = { mode: 0o600, owner: postgres };
-  await writeFileAtomic(join(folder, "pgbackrest.conf"), far.backrest, own);
-  await writeFileAtomic(join(folder, "rclone.conf"), far.rclone, own);
-  for (const { path, mode, owner } of descriptor.runtimeDirectories) {
-    // The service's user may not exist yet: `up` makes it, and then this folder its own.
+/** The folders of sockets and locks: `up` makes them its own. */
+async function makeRuntimeDirectories({ runtimeDirectories }: Descriptor): Promise<void> {
+  for (const { path, mode, owner } of runtimeDirectories) {
+    // The service's user may not exist yet.
     const identity = isRoot() ? await findIdentity(owner) : undefined;
     await makeDirectory(path, { mode: Number.parseInt(mode, 8), owner: identity });
   }
@@ -271,19 +241,4 @@ async function ownedFolder(
     await writeFileAtomic(mark, `${stack}\n`, { mode: 0o644 });
   }
   await makeDirectory(path, { mode: 0o700, owner: isRoot() ? owner : undefined });
-}
-
-async function placeState({ pulumi, stack }: Escrow, paths: StackPaths): Promise<void> {
-  if (pulumi === null) return;
-  const backend = join(paths.pulumi, "backend", ".pulumi", "stacks", "ctm");
-  // A home that has other stacks has a passphrase, and this one's secrets are not encrypted with it.
-  const passphrase = join(paths.pulumi, "passphrase");
-  if (await exists(passphrase)) return;
-  await makeDirectory(paths.pulumi, { mode: 0o700 });
-  await makeDirectory(backend, { mode: 0o700 });
-  await writeFileAtomic(passphrase, pulumi.passphrase, { mode: 0o600 });
-  await writeFileAtomic(join(backend, `${stack}.json`), pulumi.checkpoint, { mode: 0o600 });
-  await writeFileAtomic(join(paths.pulumi, `Pulumi.${stack}.yaml`), pulumi.configuration, {
-    mode: 0o600,
-  });
 }
