@@ -78,6 +78,9 @@ test("where nobody answers, nothing is known and nothing is wrong", () => {
   });
 });
 
+const repair =
+  'npm run up; where ALTER SYSTEM set it: ctm psql --role postgres -- -c "ALTER SYSTEM RESET archive_timeout" -c "SELECT pg_reload_conf()"';
+
 describe("one finding", () => {
   test.each<[what: string, change: Partial<Observed>, of: Partial<typeof policy>, text: string]>([
     [
@@ -90,13 +93,13 @@ describe("one finding", () => {
       "somebody raised the timeout",
       { archiver: { waitingSince: null, timeoutSeconds: 3600 } },
       {},
-      "problem rpo-exceeded: work of the last 60 min is not archived yet, and the RPO is 15 min: archive_timeout is 3600 s -> npm run up",
+      `problem rpo-exceeded: work of the last 60 min is not archived yet, and the RPO is 15 min: archive_timeout is 3600 s -> ${repair}`,
     ],
     [
       "somebody switched the timeout off",
       { archiver: { waitingSince: null, timeoutSeconds: 0 } },
       {},
-      "problem rpo-exceeded: archive_timeout is off on the leader: nobody knows how old work may be that is not archived, and the RPO is 15 min -> npm run up",
+      `problem rpo-exceeded: archive_timeout is off on the leader: nobody knows how old work may be that is not archived, and the RPO is 15 min -> ${repair}`,
     ],
     [
       "too much WAL since the backup",

@@ -76,6 +76,10 @@ const predictionError = 1.25;
 
 const minuteMs = 60_000;
 
+/** `up` writes Patroni's settings anew; those of ALTER SYSTEM are over them. */
+const repairTimeout =
+  'npm run up; where ALTER SYSTEM set it: ctm psql --role postgres -- -c "ALTER SYSTEM RESET archive_timeout" -c "SELECT pg_reload_conf()"';
+
 /**
  * What of a policy cannot be held whatever the stack does, by its key. Pure, so that it can be
  * refused before anything exists.
@@ -204,7 +208,7 @@ function judgeLoss(policy: Policy, { archiver }: Observed, ms: number | null): F
   const code = "rpo-exceeded";
   if (archiver?.timeoutSeconds === 0) {
     const message = `archive_timeout is off on the leader: nobody knows how old work may be that is not archived, and ${rpo}`;
-    return [{ code, message, next: "npm run up" }];
+    return [{ code, message, next: repairTimeout }];
   }
   if (ms === null || ms <= policy.rpoMinutes * minuteMs) return [];
   const message = `work of the last ${durationText(ms)} is not archived yet, and ${rpo}`;
@@ -213,7 +217,7 @@ function judgeLoss(policy: Policy, { archiver }: Observed, ms: number | null): F
     {
       code,
       message: isLate ? message : `${message}: archive_timeout is ${archiver?.timeoutSeconds} s`,
-      next: isLate ? "ctm doctor" : "npm run up",
+      next: isLate ? "ctm doctor" : repairTimeout,
     },
   ];
 }

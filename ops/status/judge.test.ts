@@ -153,6 +153,9 @@ function service(name: string, state: string | null): Change {
     Object.assign(services.facts?.find((each) => each.name === name) ?? {}, { state });
 }
 
+const repair =
+  'npm run up; where ALTER SYSTEM set it: ctm psql --role postgres -- -c "ALTER SYSTEM RESET archive_timeout" -c "SELECT pg_reload_conf()"';
+
 test.each<[string, Change, string]>([
   [
     "a service is down",
@@ -312,7 +315,7 @@ test.each<[string, Change, string]>([
   [
     "work waits longer than the RPO",
     set("archiver", { timeoutSeconds: 1200 }),
-    "rpo-exceeded: work of the last 20 min is not archived yet, and the RPO is 15 min: archive_timeout is 1200 s -> npm run up",
+    `rpo-exceeded: work of the last 20 min is not archived yet, and the RPO is 15 min: archive_timeout is 1200 s -> ${repair}`,
   ],
   [
     "the ledger cannot be read",
