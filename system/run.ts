@@ -22,6 +22,8 @@ export interface RunOptions {
   identity?: { uid: number; gid: number };
   /** Called with each line of output as it arrives (both streams). */
   onLine?: (line: string) => void;
+  /** Ends the subprocess when it is aborted; that is then no failure. */
+  signal?: AbortSignal;
   /** Exit codes that are not failures. Default [0]. */
   accept?: readonly number[];
 }
@@ -77,6 +79,8 @@ export async function run(
     timedOut = true;
     child.kill("SIGKILL");
   }, timeoutMs);
+  const end = (): void => void child.kill("SIGTERM");
+  options.signal?.addEventListener("abort", end, { once: true });
   const shown = [command, ...args].join(" ");
   const finished = await new Promise<Finished>((resolve, reject) => {
     child.on("error", (error: NodeJS.ErrnoException) => {
@@ -89,7 +93,10 @@ export async function run(
       );
     });
     child.on("close", (code, signal) => resolve({ code, signal, stdout, stderr }));
-  }).finally(() => clearTimeout(timer));
+  }).finally(() => {
+    clearTimeout(timer);
+    options.signal?.removeEventListener("abort", end);
+  });
 
   if (timedOut) {
     throw new CtmError(
@@ -97,6 +104,7 @@ export async function run(
       `${shown} did not finish within ${Math.round(timeoutMs / 1000)} s${lastLines(stderr || stdout)}`,
     );
   }
+  if (options.signal?.aborted === true) return finished;
   if (!(options.accept ?? [0]).includes(finished.code ?? -1)) {
     throw new CtmError(
       "command-failed",

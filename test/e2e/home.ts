@@ -134,7 +134,10 @@ export function plainEnvironment(): NodeJS.ProcessEnv {
   };
 }
 
-/** Runs a program to its end, output captured. */
+/** Below the deadline of a test (vitest.config.ts), which would not show what the program said. */
+const executeMs = 280_000;
+
+/** Runs a program to its end, output captured; one that hangs is interrupted, and its output kept. */
 export async function execute(
   command: string,
   args: readonly string[],
@@ -155,8 +158,13 @@ export async function execute(
     child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
     child.stdin.on("error", () => undefined);
     child.stdin.end(input ?? "");
+    const hangs = setTimeout(() => {
+      stderr += `\ninterrupted after ${executeMs / 1000} s`;
+      child.kill("SIGTERM");
+    }, executeMs);
     child.once("error", reject);
     child.once("close", (code, signal) => {
+      clearTimeout(hangs);
       resolve({ code: code ?? (signal === null ? 1 : 137), stdout, stderr });
     });
   });

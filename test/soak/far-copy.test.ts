@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { endProcesses, stackProcesses } from "#runtime";
 import { makeDirectory, waitFor } from "#system";
-import { checkout, execute, Home, mustSucceed } from "../e2e/home.ts";
-import { startS3Server, type S3Server } from "../e2e/s3-server.ts";
-import { startTlsProxy, type TlsProxy } from "../e2e/tls-proxy.ts";
+import type { Home } from "../e2e/home.ts";
+import { FarPlace } from "./far-place.ts";
+import { RunbookStack } from "./runbook-stack.ts";
 
 /*
  * A stack with a copy of its backups in another region, which is a real S3 server here: the region
@@ -35,45 +35,22 @@ interface Audit {
 /** Segments that an hour of archive_timeout 60 s makes. */
 const hourOfSegments = 60;
 
+let far: FarPlace;
+let stack: RunbookStack;
 let home: Home;
-let server: S3Server;
-let region: TlsProxy;
 
 beforeAll(async () => {
-  home = await Home.create();
-  server = await startS3Server();
-  region = await startTlsProxy(server.endpoint);
-  const made = await fetch(`${server.endpoint}/backups`, { method: "PUT" });
-  if (!made.ok) throw new Error(`the bucket was not made: ${made.status}`);
-  const far = {
-    endpoint: region.endpoint,
-    region: "us-east-1",
-    bucket: "backups",
-    authority: region.authority,
-  };
-  mustSucceed(
-    "pulumi config",
-    await shell(`eval "$(node bin/ctm env)"
-      pulumi config set ctm:farRepository '${JSON.stringify(far)}'
-      pulumi config set --secret ctm:farAccessKey AKIAFARCOPY
-      pulumi config set --secret ctm:farSecretKey secret-of-the-far-copy
-      pulumi config set ctm:memory 256MB`),
-  );
-  await home.must("up");
+  far = await FarPlace.start("backups");
+  stack = await RunbookStack.create();
+  ({ home } = stack);
+  await stack.must(`${far.configuration("backups")}
+    npm run up`);
 });
 
 afterAll(async () => {
-  await home.end();
-  await region.stop();
-  await server.stop();
+  await stack.end();
+  await far.stop();
 });
-
-async function shell(script: string): Promise<Awaited<ReturnType<typeof execute>>> {
-  return await execute("bash", ["-euo", "pipefail", "-c", script], {
-    cwd: checkout,
-    env: home.env,
-  });
-}
 
 async function status(): Promise<Status> {
   return await home.json<Status>("status");
@@ -123,8 +100,11 @@ it("the far copy follows, and both places are audited", async () => {
 });
 
 it("its keys stand in no descriptor, no state in clear and no process list", async () => {
-  const found = await shell(
-    `grep -rlE "AKIAFARCOPY|secret-of-the-far-copy" ${home.directory} || true; ps axww -o args | grep -E "AKIAFARCOPY|secret-of-the" | grep -v grep || true`,
+  const { access, secret } = FarPlace.keys;
+  // The clone has this very file.
+  const found = await stack.shell(
+    `grep -rlE --exclude-dir=clone "${access}|${secret}" ${home.directory} || true
+     ps axww -o args | grep -E "${access}|${secret}" | grep -v grep || true`,
   );
   expect(found.stdout.trim().split("\n").toSorted()).toEqual([
     join(home.paths.state, "far", "pgbackrest.conf"),
@@ -133,16 +113,16 @@ it("its keys stand in no descriptor, no state in clear and no process list", asy
 });
 
 it("while the region is away for an hour of WAL, the near one stays current; then it is drained", async () => {
-  await region.close();
+  await far.region.close();
   const last = await writeSegments(hourOfSegments);
   await holds("near", last);
   const behind = await waitFor("the copier to know", 180_000, async () => {
-    const far = await repository("far");
-    return far.status !== "ok" && far.status !== null ? far : undefined;
+    const copy = await repository("far");
+    return copy.status !== "ok" && copy.status !== null ? copy : undefined;
   });
   expect(behind.status).toContain("connection refused");
   expect((await status()).backup.gaps).toEqual([]);
-  await region.open();
+  await far.region.open();
   await holds("far", last);
   const audit = await home.json<Audit>("backup", "audit");
   expect(audit.gaps).toEqual([]);
@@ -168,14 +148,14 @@ it("a blank machine gets the stack back from the far copy and the escrow alone",
     await home.killAll();
     await endProcesses(await stackProcesses(home.paths.state), 10_000);
     await rm(home.directory, { recursive: true });
-    await rm(join(checkout, `Pulumi.${home.stack}.yaml`), { force: true });
     await makeDirectory(home.directory, { mode: 0o755 });
+    await stack.makeClone();
 
     const restored = await home.json<{ reached: { by: string; timeline: number } }>(
       ...["restore", "machine", escrow, "--passphrase-file", phrase, "--yes"],
     );
     expect(restored.reached).toMatchObject({ by: "archive-end" });
-    await home.must("up");
+    await stack.must("npm run up");
     expect(await marks()).toBe(before);
     const next = await writeSegments(1);
     expect(next.slice(0, 8) > last.slice(0, 8)).toBe(true);

@@ -3,8 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { endProcesses, stackProcesses } from "#runtime";
 import { makeDirectory, waitFor } from "#system";
-import { startS3Server, type S3Server } from "../e2e/s3-server.ts";
-import { startTlsProxy, type TlsProxy } from "../e2e/tls-proxy.ts";
+import { FarPlace } from "./far-place.ts";
 import { RunbookStack } from "./runbook-stack.ts";
 
 /*
@@ -16,39 +15,23 @@ const page = "lost-region";
 const phrase = "correct horse battery staple\n";
 
 let stack: RunbookStack;
-let server: S3Server;
-let region: TlsProxy;
+let far: FarPlace;
 let outside: string;
 
 beforeAll(async () => {
-  server = await startS3Server();
-  region = await startTlsProxy(server.endpoint);
-  for (const name of ["first", "second"]) {
-    const made = await fetch(`${server.endpoint}/${name}`, { method: "PUT" });
-    if (!made.ok) throw new Error(`the bucket was not made: ${made.status}`);
-  }
+  far = await FarPlace.start("first", "second");
   stack = await RunbookStack.create();
   outside = `${stack.home.directory}-escrow`;
   await makeDirectory(outside, { mode: 0o700 });
-  await stack.must(`eval "$(npx ctm env)"
-    pulumi config set ctm:farRepository '${JSON.stringify(bucket("first"))}'
-    pulumi config set --secret ctm:farAccessKey AKIAFARCOPY
-    pulumi config set --secret ctm:farSecretKey secret-of-the-far-copy
-    pulumi config set ctm:memory 256MB
+  await stack.must(`${far.configuration("first")}
     npm run up`);
 });
 
 afterAll(async () => {
   await stack.end();
-  await region.stop();
-  await server.stop();
+  await far.stop();
   await rm(outside, { recursive: true, force: true });
 });
-
-function bucket(name: string): Record<string, string> {
-  const { endpoint, authority } = region;
-  return { endpoint, region: "us-east-1", bucket: name, authority };
-}
 
 /** What was written is in the far copy too. */
 async function copied(): Promise<void> {
@@ -58,9 +41,9 @@ async function copied(): Promise<void> {
     const { backup } = await stack.home.json<{
       backup: { repositories: { name: string; newest_wal: string | null }[] };
     }>("status");
-    const far = backup.repositories.find(({ name }) => name === "far");
-    if (far === undefined || far.newest_wal === null || far.newest_wal < segment) {
-      throw new Error(`it has ${far?.newest_wal}`);
+    const copy = backup.repositories.find(({ name }) => name === "far");
+    if (copy === undefined || copy.newest_wal === null || copy.newest_wal < segment) {
+      throw new Error(`it has ${copy?.newest_wal}`);
     }
     return true;
   });
@@ -108,12 +91,13 @@ async function upAfter(restore: { shell: string }): ReturnType<RunbookStack["ste
 it("the far region is lost for good", async () => {
   const move = await stack.step(page, "Act", "farRepository");
   const named = /'(\{.*\})'/.exec(move.shell)?.[1] ?? "";
+  const { access, secret } = FarPlace.keys;
   await stack.follow(move, {
     instead: {
-      [named]: JSON.stringify(bucket("second")),
+      [named]: JSON.stringify(far.repository("second")),
       // A terminal asks for them.
-      "--secret ctm:farAccessKey": "--secret ctm:farAccessKey AKIAFARCOPY",
-      "--secret ctm:farSecretKey": "--secret ctm:farSecretKey secret-of-the-far-copy",
+      "--secret ctm:farAccessKey": `--secret ctm:farAccessKey ${access}`,
+      "--secret ctm:farSecretKey": `--secret ctm:farSecretKey ${secret}`,
     },
   });
   await copied();
@@ -122,8 +106,8 @@ it("the far region is lost for good", async () => {
   const { repositories } = await stack.home.json<{
     repositories: { name: string; recoverable_from: string | null }[];
   }>("backup", "audit");
-  const far = repositories.find(({ name }) => name === "far");
-  expect(far?.recoverable_from).not.toBeNull();
+  const copy = repositories.find(({ name }) => name === "far");
+  expect(copy?.recoverable_from).not.toBeNull();
 });
 
 it("each command of the page was run", async () => {

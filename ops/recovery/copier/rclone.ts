@@ -43,7 +43,7 @@ export class Rclone {
   async copy(from: string, paths: readonly string[]): Promise<void> {
     await this.#withList(paths, (list) =>
       this.#run(
-        ["copy", "--no-traverse", "--ignore-times", "--transfers=8", `--files-from-raw=${list}`],
+        ["copy", "--no-check-dest", "--transfers=8", `--files-from-raw=${list}`],
         [from, this.#far],
       ),
     );
@@ -66,6 +66,9 @@ export class Rclone {
     timeoutMs = runMs,
   ): Promise<{ stdout: string }> {
     const { identity, authority } = this.#options;
+    // rclone would go on to try the other files, slower with each, and be away for minutes.
+    const unreachable = new AbortController();
+    const failure: string[] = [];
     const finished = await run(
       "rclone",
       [
@@ -81,6 +84,13 @@ export class Rclone {
         timeoutMs,
         cwd: "/",
         accept: failures,
+        signal: unreachable.signal,
+        onLine: (line) => {
+          const first = failure.length === 0;
+          if (first && !/ERROR : .*RequestError: send request failed/.test(line)) return;
+          // The line behind it tells the cause.
+          if (failure.push(line) === 2) unreachable.abort();
+        },
         ...(identity === undefined ? {} : { identity }),
         // The caller's AWS_… and RCLONE_… variables would lead elsewhere.
         env: {
@@ -91,8 +101,9 @@ export class Rclone {
         },
       },
     );
-    if (finished.code === 0) return finished;
-    const said = finished.stderr.split("\n").filter((line) => line.trim() !== "");
+    const ended = unreachable.signal.aborted;
+    if (finished.code === 0 && !ended) return finished;
+    const said = ended ? failure : finished.stderr.split("\n").filter((line) => line.trim() !== "");
     // The last line sums up; without a time, so that the same failure has the same words.
     const why = said.at(-1)?.replace(/^\S+ \S+ (ERROR|NOTICE)?\s*:?\s*/, "") ?? "";
     throw new CtmError("far-failed", `rclone ${args[0]} of ${this.#far}: ${why}`);
