@@ -38,15 +38,16 @@ export async function startClusterOn(
   await forgetHistory(descriptor);
   report(`starting ${member.name}`);
   await startProgram(descriptor.supervisor, member.name);
+  let shown = "";
   await waitFor(
     `${member.name} to lead`,
     leaderTimeoutMs,
     async () => {
       const { members } = await clusterOf(endpointsOf(descriptor));
       const found = members.find(({ name }) => name === member.name);
-      if (found?.role !== "leader" || found.state !== "running") {
-        throw new Error(`${found?.role ?? "no member"} ${found?.state ?? ""}`);
-      }
+      const state = found === undefined ? "not known yet" : `${found.role} ${found.state}`;
+      if (state !== shown) report(`waiting for ${member.name} to lead: ${(shown = state)}`);
+      if (state !== "leader running") throw new Error(state);
       // Patroni has the role before the server has promoted.
       await asSuperuser(direct, "postgres", async (client) => {
         const { rows } = await client.query("SELECT pg_is_in_recovery() AS standby");
