@@ -8,6 +8,7 @@ import { configurationOf, readArchive } from "./archive.ts";
 import { startClusterOn, waitForStandbys } from "./cluster-start.ts";
 import { controlOf, newestMember, stopCluster } from "./cluster-stop.ts";
 import type { Gathered } from "./gather.ts";
+import { checkNewTimeline, placeHistories } from "./histories.ts";
 import { startInstance, stopServer, type Instance, type StopPoint } from "./instance.ts";
 import { newestTimeline } from "./lineage.ts";
 import type { Place } from "./locate.ts";
@@ -100,6 +101,10 @@ export async function restoreInPlace(
       { set: final.backup.label },
       context,
     ));
+    await placeHistories(directories.data, gathered.facts.archive, {
+      user: descriptor.users.postgres,
+      before: state.kept,
+    });
     instance = await startInstance({
       source,
       directories,
@@ -117,7 +122,7 @@ export async function restoreInPlace(
   await enter("promoting", { promoted: true });
   try {
     report("beginning a new timeline");
-    await instance.promote();
+    checkNewTimeline(await instance.promote(), gathered.facts.archive);
     await stopServer(directories, "fast");
     await enter("starting");
     await startClusterOn(stack, member, { standbys: "anew", report });
@@ -259,6 +264,7 @@ async function beginFreshTimeline(
   const directories = directoriesOf(member);
   const { identity } = await runAs(descriptor.users.postgres);
   await makeDirectory(directories.work, { mode: 0o700, owner: identity });
+  await placeHistories(directories.data, archive, { user: descriptor.users.postgres });
   const instance = await startInstance({
     source: {
       configuration: configurationOf(descriptor, repository),
@@ -282,7 +288,7 @@ async function beginFreshTimeline(
       next: `less ${join(directories.work, "log")}`,
     });
   }
-  await instance.promote();
+  checkNewTimeline(await instance.promote(), archive);
   await stopServer(directories, "fast");
 }
 

@@ -1,9 +1,21 @@
-import { mkdtemp, rm, stat, writeFile, chmod, readdir, readFile, rename } from "node:fs/promises";
+import {
+  mkdir,
+  mkdtemp,
+  rm,
+  stat,
+  writeFile,
+  chmod,
+  readdir,
+  readFile,
+  rename,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { CtmError, run, runAs, waitFor } from "#system";
 import { readRepository } from "../facts/repository.ts";
 import { startScratchStack, type ScratchStack } from "../testing/scratch-stack.ts";
+import type { Archive } from "./archive.ts";
+import { checkNewTimeline, placeHistories } from "./histories.ts";
 import { serverPid, startInstance, stopServer, type Instance, type StopPoint } from "./instance.ts";
 import { replay, type ArchiveEnd, type Reached } from "./replay.ts";
 import {
@@ -71,23 +83,33 @@ function quiet() {
   };
 }
 
+const emptyArchive: Archive = {
+  id: "15-1",
+  segments: new Map(),
+  partial: new Map(),
+  histories: new Map(),
+  promotedAt: new Map(),
+};
+
 /** Restores, replays, lets the case look at it, and takes it away. */
 async function recover(
   name: string,
   stop: StopPoint,
   look: (instance: Instance, reached: Reached) => Promise<void> = async () => undefined,
+  prepare: (data: string) => Promise<void> = async () => undefined,
 ): Promise<void> {
   const directory = join(folder, name);
   const directories = instanceDirectories(directory);
   await makeInstanceDirectory(directory, source.user);
   try {
     await restoreFiles(source, directories, { set }, quiet());
+    await prepare(directories.data);
     const instance = await startInstance({
       source,
       directories,
       binaries: stack.descriptor.postgres.binaries,
       stop,
-      timeline: "latest",
+      timeline: 1,
       archiveCommand: null,
     });
     await look(instance, await replay(instance, archive, quiet()));
@@ -144,6 +166,31 @@ test.each<[string, (marks: bigint[]) => StopPoint, number[], RegExp]>([
     expect(await instance.promote()).toBe(2);
     expect(await marks(instance)).toEqual(expected);
   });
+});
+
+test("a new timeline is newer than every one that was, also while the archive cannot be asked", async () => {
+  const fork = { parent: 1, lsn: behind[1] ?? 0n };
+  const histories = new Map([
+    [2, [fork]],
+    [3, [fork]],
+  ]);
+  // As data that was in place before has it: not archived yet.
+  const before = join(folder, "before");
+  await mkdir(join(before, "pg_wal"), { recursive: true });
+  await writeFile(join(before, "pg_wal", "00000004.history"), "1\t0/7000000\tnot archived\n");
+  await recover(
+    "histories",
+    { kind: "lsn", lsn: behind[2] ?? 0n, inclusive: false },
+    async (instance) => {
+      const timeline = await instance.promote();
+      expect(timeline).toBe(5);
+      const archived: Archive = { ...emptyArchive, histories };
+      expect(() => checkNewTimeline(timeline, archived)).not.toThrow();
+      expect(() => checkNewTimeline(3, archived)).toThrow("archive knows timelines up to 3");
+      expect(await marks(instance)).toEqual([1, 2]);
+    },
+    (data) => placeHistories(data, { histories }, { user: source.user, before }),
+  );
 });
 
 test("a target that the archive does not reach is an error, whatever was replayed", async () => {

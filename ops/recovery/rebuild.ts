@@ -29,6 +29,7 @@ import { Rclone } from "./copier/rclone.ts";
 import { placeKeys, placeStack } from "./escrow-files.ts";
 import { moveEscrow, type Escrow } from "./escrow.ts";
 import { newestSegment } from "./gaps.ts";
+import { checkNewTimeline, placeHistories } from "./histories.ts";
 import { startInstance, stopServer } from "./instance.ts";
 import { replay, type Reached } from "./replay.ts";
 import { backrestOptions, restoreFiles, type InstanceDirectories } from "./restore-files.ts";
@@ -182,6 +183,9 @@ compress-type=zst
   const { archives } = await readArchiveOf({ name: "near", configuration }, descriptor, context);
   const archive = archives.find(({ id }) => id === newest.archiveId);
   const through = archive === undefined ? undefined : newestSegment(archive);
+  if (archive !== undefined) {
+    await placeHistories(first.dataDirectory, archive, { user: source.user });
+  }
   const push = ["pgbackrest", ...backrestOptions(source, directories), "archive-push"].join(" ");
   const instance = await startInstance({
     source,
@@ -201,7 +205,8 @@ compress-type=zst
       context,
     );
     progress.step("beginning a new timeline");
-    await instance.promote();
+    const timeline = await instance.promote();
+    if (archive !== undefined) checkNewTimeline(timeline, archive);
     await stopServer(directories, "fast");
     for (const { name, dataDirectory } of others) {
       progress.step(`giving ${name} a copy of the data`);
