@@ -11,8 +11,9 @@ import { formatLsn, historyName, parseHistoryName } from "./wal.ts";
  *
  * PostgreSQL numbers a new timeline after the newest one whose history file it finds, in the archive
  * or in pg_wal, and takes anything that keeps restore_command from answering for there being none
- * (findNewestTimeLine, src/backend/access/transam/timeline.c). A number was then taken twice, and two
- * histories of the cluster claimed the same names in the archive.
+ * (findNewestTimeLine, src/backend/access/transam/timeline.c). It fails once the archive's end was
+ * reached (`freeze`), and while the archive is away. A number would be taken twice, and two histories
+ * of the cluster would claim the same names (docs/decisions/0094-a-new-timeline-is-newer.md).
  *
  * @param options.before data directory whose own timelines may not be in the archive
  * @param options.user OS user that runs PostgreSQL
