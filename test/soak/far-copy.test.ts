@@ -99,6 +99,15 @@ it("the far copy follows, and both places are audited", async () => {
   expect(await status()).toMatchObject({ healthy: true, problems: [] });
 });
 
+it("a drill restores from there", async () => {
+  expect(await home.json("drill", "--repository", "far")).toMatchObject({
+    ok: true,
+    repository: "far",
+    gaps: [],
+    restores: [{ failure: null }, { failure: null }],
+  });
+});
+
 it("its keys stand in no descriptor, no state in clear and no process list", async () => {
   const { access, secret } = FarPlace.keys;
   // The clone has this very file.
