@@ -1,5 +1,6 @@
 // pgtap-runner beside pg_prove: the same files on the same server, one after the other in turns.
 import { execFile, execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,6 +10,7 @@ import { startServer, type TestServer } from "../../database/pgtap-runner/test/s
 const fileCount = 60;
 const assertionsPerFile = 40;
 const rounds = 7;
+const memoryFolder = "/dev/shm";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const packageFolder = join(root, "database", "pgtap-runner");
 
@@ -114,6 +116,10 @@ export async function benchPgtap(): Promise<void> {
       tests,
       published,
     );
+    // As CI often has them, and where the file system has no part in it: see decision 0100.
+    if (existsSync(memoryFolder)) {
+      await compare("data in memory", { durable: true, folder: memoryFolder }, tests, published);
+    }
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
@@ -134,10 +140,10 @@ async function compare(
           [...stdout.matchAll(/(\d+\.sql) +\(Wstat/g)].map((match) => match[1] ?? ""),
         ),
     });
-    const ours = (name: string, program: string, jobs: number): Contestant => ({
+    const ours = (name: string, program: string, jobs: number, ...args: string[]): Contestant => ({
       name: `${name} -j${jobs}`,
       run: () =>
-        measure(server, process.execPath, [program, `-j${jobs}`, tests], (stdout) =>
+        measure(server, process.execPath, [program, `-j${jobs}`, ...args, tests], (stdout) =>
           [...stdout.matchAll(/^✗ \S*?(\d+\.sql) /gm)].map((match) => match[1] ?? ""),
         ),
     });
@@ -148,6 +154,7 @@ async function compare(
       ours("pgtap-runner", published, 1),
       ours("pgtap-runner", published, 2),
       ours("pgtap-runner", published, 4),
+      ours("with --stock-pgtap", published, 2, "--stock-pgtap"),
       ours("from its sources", join(packageFolder, "bin", "pgtap-runner.js"), 2),
     ];
     const times = new Map<string, Measured[]>();

@@ -79,11 +79,13 @@ export async function startServer(
     /** Takes only TLS and passwords, as Debian sets servers up. Needs openssl. */
     guarded?: boolean;
     configuration?: readonly string[];
+    /** Where its data goes. Default: the folder of temporary files. */
+    folder?: string;
   } = {},
 ): Promise<TestServer> {
   const programs = serverPrograms();
   const identity = serverIdentity();
-  const directory = await mkdtemp(join(tmpdir(), "pgtap-runner-"));
+  const directory = await mkdtemp(join(options.folder ?? tmpdir(), "pgtap-runner-"));
   await chmod(directory, 0o755);
   if (identity !== undefined) await chown(directory, identity.uid, identity.gid);
   const data = join(directory, "data");

@@ -16,6 +16,12 @@ export interface Progress {
 const warmUp = 1 / 4;
 
 /**
+ * What is left has to be so many times what a place takes. Once would be even, were it free: but it
+ * takes processors from those who run files, and is dropped in the end.
+ */
+const margin = 2;
+
+/**
  * Whether one more worker is worth its place. A copy of the database may take longer to make than
  * what is left to run: then those who are there are done sooner without it.
  */
@@ -23,5 +29,5 @@ export function oneMorePays(progress: Progress): boolean {
   const { workers, placed, runningMs, placeMs, finishedFiles, waitingFiles } = progress;
   if (placed === 0 || waitingFiles === 0 || runningMs < placeMs * warmUp) return false;
   const fileMs = (runningMs * placed) / Math.max(1, finishedFiles);
-  return (fileMs * waitingFiles) / workers > placeMs;
+  return (fileMs * waitingFiles) / workers > placeMs * margin;
 }
