@@ -259,7 +259,6 @@ function struct(properties: Properties, secrets: readonly string[]): Struct {
   );
 }
 
-/** Everything that is wrong with the inputs, but for what a preview cannot know yet. */
 interface InputProblem {
   path: readonly PropertyKey[];
   reason: string;
@@ -273,6 +272,7 @@ async function refusalOf(type: AnyResourceType, inputs: Properties): Promise<Inp
   return refusal === undefined ? [] : [{ path: [refusal.property], reason: refusal.reason }];
 }
 
+/** Everything that is wrong with the inputs, but for what a preview cannot know yet. */
 function problemsOf(type: AnyResourceType, inputs: Properties): InputProblem[] {
   const checked = type.inputs.safeParse(inputs);
   if (checked.success) return [];
