@@ -8,16 +8,21 @@ import {
   readMeasurements,
   recordMeasurement,
   type Measurement,
+  type Work,
 } from "./rates.ts";
 
 const work = { databaseBytes: 4_000_000_000, segments: 100, storedWalBytes: 400_000_000 };
 
-function measured(factor: number, kind: Measurement["kind"] = "beside"): Measurement {
-  const { filesMs, replayMs, otherMs } = modelled(work);
+function measured(
+  factor: number,
+  kind: Measurement["kind"] = "beside",
+  done: Work = work,
+): Measurement {
+  const { filesMs, replayMs, otherMs } = modelled(done);
   return {
     at: "2026-11-24T02:00:00Z",
     kind,
-    ...work,
+    ...done,
     filesMs: filesMs * factor,
     replayMs: replayMs * factor,
     otherMs: otherMs * factor,
@@ -39,6 +44,17 @@ test("what was measured corrects it for more work too, an odd one apart", () => 
     measured(0.4),
   ];
   expect(predict(past, twice)).toMatchObject({ filesMs: 10_500, replayMs: 8_000 });
+});
+
+test("restores of about as much count most", () => {
+  const tenth = { databaseBytes: 400_000_000, segments: 10, storedWalBytes: 40_000_000 };
+  const past = [
+    measured(2),
+    ...Array.from({ length: 8 }, () => measured(0.5, "beside", tenth)),
+    measured(2.2),
+  ];
+  expect(predict(past, work)).toMatchObject({ filesMs: 22_000, replayMs: 32_000 });
+  expect(predict(past, tenth)).toMatchObject({ filesMs: 1_000, replayMs: 1_250 });
 });
 
 test("a drill says nothing about stopping and starting a cluster", () => {

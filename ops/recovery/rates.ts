@@ -35,9 +35,11 @@ const measurement = z.strictObject({
 /** What a restore or a drill of this stack did and how long it took. */
 export type Measurement = z.infer<typeof measurement>;
 
-/** Measurements that are kept; older ones tell of another disk, or of less data. */
+/** Measurements that are kept; older ones tell of another disk. */
 const keptMeasurements = 20;
-const usedMeasurements = 5;
+const usedMeasurements = 10;
+/** Restores that differ by less than a tenth count as equally large. */
+const nearby = 0.1;
 
 /**
  * The model before anything was measured, on the slow side: pgBackRest restored zst at 865 MB/s with
@@ -51,21 +53,26 @@ export function modelled({ databaseBytes, segments, storedWalBytes }: Work): Dur
   };
 }
 
-/** The model, corrected by how far it was off the last times: by the median, for one may be odd. */
+/**
+ * The model, corrected by how far it was off the last times: by a median, for one may be odd, in
+ * which restores of about as much count most, for a disk that keeps up with little may not with much.
+ */
 export function predict(measurements: readonly Measurement[], work: Work): Durations {
   const model = modelled(work);
-  const recent = measurements.slice(-usedMeasurements);
-  const factor = (name: keyof Durations, of: readonly Measurement[]): number =>
-    median(of.map((each) => each[name] / modelled(each)[name])) ?? 1;
+  const predicted = (name: keyof Durations, of: readonly Measurement[]): number => {
+    const factors = of.slice(-usedMeasurements).map((each) => {
+      const own = modelled(each)[name];
+      const distance = Math.abs(Math.log(own / model[name]));
+      return { value: each[name] / own, weight: 1 / (nearby + distance) ** 2 };
+    });
+    return Math.round(model[name] * (weightedMedian(factors) ?? 1));
+  };
   return {
-    filesMs: Math.round(model.filesMs * factor("filesMs", recent)),
-    replayMs: Math.round(model.replayMs * factor("replayMs", recent)),
-    otherMs: Math.round(
-      model.otherMs *
-        factor(
-          "otherMs",
-          measurements.filter(({ kind }) => kind === "in-place").slice(-usedMeasurements),
-        ),
+    filesMs: predicted("filesMs", measurements),
+    replayMs: predicted("replayMs", measurements),
+    otherMs: predicted(
+      "otherMs",
+      measurements.filter(({ kind }) => kind === "in-place"),
     ),
   };
 }
@@ -95,6 +102,10 @@ function fileOf({ state }: Pick<StackPaths, "state">): string {
   return join(state, "restore-measurements.json");
 }
 
-function median(values: readonly number[]): number | undefined {
-  return values.toSorted((one, other) => one - other)[Math.floor(values.length / 2)];
+function weightedMedian(values: readonly { value: number; weight: number }[]): number | undefined {
+  const half = values.reduce((sum, { weight }) => sum + weight, 0) / 2;
+  let passed = 0;
+  return values
+    .toSorted((one, other) => one.value - other.value)
+    .find(({ weight }) => (passed += weight) >= half)?.value;
 }
