@@ -4,7 +4,7 @@ import type { MemberDescriptor } from "#stack";
 import { CtmError, exists, makeDirectory, messageOf, runAs, waitFor } from "#system";
 import type { Context } from "../command.ts";
 import type { Stack } from "../open-stack.ts";
-import { configurationOf, readArchive } from "./archive.ts";
+import { configurationOf, newestHeld, readArchive } from "./archive.ts";
 import { startClusterOn, waitForStandbys } from "./cluster-start.ts";
 import { controlOf, newestMember, stopCluster } from "./cluster-stop.ts";
 import type { Gathered } from "./gather.ts";
@@ -356,10 +356,7 @@ function stopPointOf({ stop }: Place): StopPoint {
 }
 
 function archiveEndOf({ backup, place, wal }: Plan, { facts }: Gathered): ArchiveEnd {
-  let newest = -1;
-  for (const number of facts.archive.segments.get(place.timeline)?.keys() ?? []) {
-    newest = Math.max(newest, number);
-  }
+  const newest = newestHeld(facts.archive, place.timeline);
   const last = wal.at(-1)?.to ?? backup.lastWal;
   const through = newest === -1 ? last : segmentName({ timeline: place.timeline, number: newest });
   return { from: backup.firstWal, through: through > last ? through : last };

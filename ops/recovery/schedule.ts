@@ -80,6 +80,9 @@ const minuteMs = 60_000;
 const repairTimeout =
   'npm run up; where ALTER SYSTEM set it: ctm psql --role postgres -- -c "ALTER SYSTEM RESET archive_timeout" -c "SELECT pg_reload_conf()"';
 
+/** Where no backup more often helps. */
+const noFasterWay = "faster disks, more cores (ctm:cores), or a longer ctm:rtoMinutes";
+
 /**
  * What of a policy cannot be held whatever the stack does, by its key. Pure, so that it can be
  * refused before anything exists.
@@ -231,10 +234,7 @@ function judgeDuration(policy: Policy, observed: Observed, ms: number | null): F
     {
       code: "rto-exceeded",
       message: `a restore would take about ${durationText(ms)}, ${durationText(afresh)} of it without any WAL to replay, and the RTO is ${policy.rtoMinutes} min`,
-      next:
-        afresh <= rtoMs
-          ? "ctm backup incr"
-          : "faster disks, more cores (ctm:cores), or a longer ctm:rtoMinutes",
+      next: afresh <= rtoMs ? "ctm backup incr" : noFasterWay,
     },
   ];
 }
@@ -254,7 +254,7 @@ function judgeInterval(
       next:
         better < minutes
           ? `pulumi config set ctm:incrementalMinutes ${better}, and npm run up`
-          : "faster disks, more cores (ctm:cores), or a longer ctm:rtoMinutes",
+          : noFasterWay,
     },
   ];
 }
