@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
-import { $ as zx, type Shell } from "zx/core";
-import type { Identity } from "#system";
+import { $ as zx, type ProcessOutput, type ProcessPromise, type Shell } from "zx/core";
+import { systemErrorCode, type Identity } from "#system";
 import type { Context } from "./command.ts";
 
 /**
@@ -24,6 +24,23 @@ export function createShell(
     spawn: ((command: string, args: string[], options: object) =>
       spawn(command, args, { ...options, ...identity })) as typeof spawn,
   });
+}
+
+/**
+ * Calls `onLine` with each line that a program of `createShell` prints, as it comes, and returns how
+ * the program ended. Ctrl-C is one of the ways to end, and no exception.
+ */
+export async function readLines(
+  running: ProcessPromise,
+  onLine: (line: string) => void,
+): Promise<ProcessOutput> {
+  try {
+    for await (const line of running) onLine(line);
+  } catch (error) {
+    // zx closes the output of a program that its signal ended, whether it was read or not.
+    if (systemErrorCode(error) !== "ERR_STREAM_PREMATURE_CLOSE") throw error;
+  }
+  return await running;
 }
 
 /** The caller's environment, less what would change the meaning or the words of a program. */

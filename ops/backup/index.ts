@@ -9,7 +9,7 @@ import { expire } from "../recovery/expiry.ts";
 import { openStack } from "../open-stack.ts";
 import { takeMark } from "../recovery/marks.ts";
 import { defaulted, oneOf } from "../parameters.ts";
-import { createShell } from "../shell.ts";
+import { createShell, readLines } from "../shell.ts";
 import { bytesText, durationText, timeText } from "../text.ts";
 import { backupDocument, backupRow } from "./backup-row.ts";
 
@@ -130,7 +130,7 @@ async function takeBackup(
   let copiedFrom = leader;
   const running = shell`pgbackrest --config=${leader.backrestConfiguration} --stanza=${descriptor.backup.stanza} --log-level-console=detail --log-level-stderr=off --type=${type} --no-expire-auto ${standby} backup`;
   let phase = "";
-  for await (const line of running) {
+  const finished = await readLines(running, (line) => {
     const next = phaseOf(line);
     if (next !== undefined && next !== phase) {
       phase = next;
@@ -141,8 +141,7 @@ async function takeBackup(
     }
     const percent = /, (\d+)\.\d+%\)/.exec(line)?.[1];
     if (percent !== undefined) progress.detail(`${percent} %`);
-  }
-  const finished = await running;
+  });
   if (finished.ok) return copiedFrom;
   if (finished.exitCode === lockAcquireCode) throw alreadyRunning();
   throw new CtmError("backup-failed", backrestFailure(finished), { next: "ctm doctor" });

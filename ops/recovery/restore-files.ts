@@ -4,7 +4,7 @@ import { endProcesses } from "#runtime";
 import { CtmError, makeDirectory, runAs, systemErrorCode } from "#system";
 import type { Context } from "../command.ts";
 import { backrestFailure } from "../facts/repository.ts";
-import { createShell } from "../shell.ts";
+import { createShell, readLines } from "../shell.ts";
 
 /** Where files and WAL come from, and which OS user may read it. */
 export interface RecoverySource {
@@ -50,11 +50,10 @@ export async function restoreFiles(
   context.progress.step(`restoring the files of ${options.set}`);
   const shell = createShell(context, asUser);
   const running = shell`pgbackrest ${backrestOptions(source, directories)} --set=${options.set} --type=none --tablespace-map-all=${join(directories.work, "tablespaces")} ${options.delta === true ? "--delta" : "--no-delta"} --log-level-console=detail --log-level-stderr=off restore`;
-  for await (const line of running) {
+  const finished = await readLines(running, (line) => {
     const percent = /, (\d+)\.\d+%\)/.exec(line)?.[1];
     if (percent !== undefined) context.progress.detail(`${percent} %`);
-  }
-  const finished = await running;
+  });
   if (!finished.ok) {
     throw new CtmError("restore-failed", `${options.set}: ${backrestFailure(finished)}`, {
       next: "ctm backup list",
