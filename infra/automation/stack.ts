@@ -10,7 +10,7 @@ import {
 } from "#system";
 import { homeRoots, type StackPaths } from "#stack";
 import { parseConfiguration, type Configuration } from "../config.ts";
-import { choosePorts, portsFile, portsOfOtherStacks, readPorts } from "../runtime/local/ports.ts";
+import { foreseePorts, portsFile, portsOfOtherStacks, readPorts } from "../runtime/local/ports.ts";
 import { portRequests } from "../topology.ts";
 import { pulumi, runPulumi } from "./pulumi.ts";
 import { keepConfiguration, type Workspace } from "./environment.ts";
@@ -126,7 +126,7 @@ async function checkDemandedPorts(configuration: Configuration, paths: StackPath
   const demanded = Object.entries(portRequests(configuration)).filter(
     ([, { demandedBy }]) => demandedBy !== null,
   );
-  await choosePorts(
+  await foreseePorts(
     Object.fromEntries(demanded),
     await readPorts(join(paths.state, portsFile)),
     await portsOfOtherStacks(dirname(paths.state), paths.state),

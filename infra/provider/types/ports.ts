@@ -4,6 +4,7 @@ import { z } from "zod";
 import { makeDirectory, writeFileAtomic } from "#system";
 import {
   choosePorts,
+  foreseePorts,
   portsFile,
   portsOfOtherStacks,
   readPorts,
@@ -48,7 +49,7 @@ export const ports = defineResourceType<PortsInputs, PortsOutputs>({
   },
   // A new service's files name its port already in the preview.
   async foresee(_state, wanted) {
-    return { ...wanted, ports: await chosenPorts(wanted) };
+    return { ...wanted, ports: await foreseePorts(...(await choiceOf(wanted))) };
   },
   async delete(_id, state) {
     await rm(join(state.directory, portsFile), { force: true });
@@ -56,7 +57,7 @@ export const ports = defineResourceType<PortsInputs, PortsOutputs>({
 });
 
 async function choose(wanted: PortsInputs): Promise<PortsOutputs> {
-  const chosen = await chosenPorts(wanted);
+  const chosen = await choosePorts(...(await choiceOf(wanted)));
   await makeDirectory(wanted.directory, { mode: 0o755 });
   await writeFileAtomic(join(wanted.directory, portsFile), `${JSON.stringify(chosen, null, 2)}\n`, {
     mode: 0o644,
@@ -64,7 +65,10 @@ async function choose(wanted: PortsInputs): Promise<PortsOutputs> {
   return { ...wanted, ports: chosen };
 }
 
-async function chosenPorts({ directory, requests }: PortsInputs): Promise<Record<string, number>> {
+async function choiceOf({
+  directory,
+  requests,
+}: PortsInputs): Promise<Parameters<typeof choosePorts>> {
   const others = await portsOfOtherStacks(dirname(directory), directory);
-  return await choosePorts(requests, await readPorts(join(directory, portsFile)), others);
+  return [requests, await readPorts(join(directory, portsFile)), others];
 }

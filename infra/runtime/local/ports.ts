@@ -1,7 +1,7 @@
 import { readdir } from "node:fs/promises";
-import { connect, createServer } from "node:net";
+import { connect, createServer, type Server } from "node:net";
 import { join } from "node:path";
-import { CtmError, parseJson, readFileIfExists, run } from "#system";
+import { CtmError, parseJson, readFileIfExists, run, systemErrorCode } from "#system";
 
 /** A port that a stack needs. */
 export interface PortRequest {
@@ -14,9 +14,14 @@ export interface PortRequest {
 /** File in a stack's state folder that remembers its ports. */
 export const portsFile = "ports.json";
 
+/** What this process reserved, by port. */
+const reservations = new Map<number, Server>();
+
 /**
  * Chooses a port for each request: the remembered one, else the preferred one, else the next that
- * is free and that no other stack of this home remembers.
+ * is free and that no other stack of this home remembers. What is chosen stays reserved while this
+ * process lives: it takes a while until something listens there, and runs in other homes choose
+ * meanwhile.
  *
  * @throws CtmError `port-taken` when a demanded port is in use or belongs to another stack
  */
@@ -34,6 +39,8 @@ export async function choosePorts(
   for (const [name, { preferred, demandedBy }] of ordered) {
     const kept = remembered[name];
     if (kept !== undefined && (demandedBy === null || kept === preferred)) {
+      // Whoever else has it meets the service that asks for it: a stack keeps its ports.
+      await reserve(kept);
       chosen[name] = kept;
       used.add(kept);
     }
@@ -41,11 +48,13 @@ export async function choosePorts(
   for (const [name, { preferred, demandedBy }] of ordered) {
     if (chosen[name] !== undefined) continue;
     const isFree = async (port: number): Promise<boolean> =>
-      !used.has(port) && !othersPorts.has(port) && (await canListen(port));
+      !used.has(port) && !othersPorts.has(port) && (await reserveFree(port));
     let port = preferred;
     if (demandedBy !== null && !(await isFree(port))) {
       const owner =
-        othersPorts.get(port) ?? (await listenerOn(port)) ?? "another port of this stack";
+        othersPorts.get(port) ??
+        (await listenerOn(port)) ??
+        (used.has(port) ? "another port of this stack" : "another run on this machine");
       throw new CtmError("port-taken", `${demandedBy} asks for port ${port}, which ${owner} uses`, {
         next: `free the port, or choose another: pulumi config set ${demandedBy} PORT`,
       });
@@ -55,6 +64,51 @@ export async function choosePorts(
     used.add(port);
   }
   return chosen;
+}
+
+/** What `choosePorts` would choose now, with nothing reserved. */
+export async function foreseePorts(
+  ...given: Parameters<typeof choosePorts>
+): Promise<Record<string, number>> {
+  const before = new Set(reservations.keys());
+  try {
+    return await choosePorts(...given);
+  } finally {
+    for (const port of reservations.keys()) if (!before.has(port)) release(port);
+  }
+}
+
+/** Reserves a port on which nobody listens; false when there is somebody, or another run has it. */
+async function reserveFree(port: number): Promise<boolean> {
+  if (!(await reserve(port))) return false;
+  if (await canListen(port)) return true;
+  release(port);
+  return false;
+}
+
+/**
+ * Reserves a port among the runs of this machine, of all users and homes; false when another process
+ * has it. A name in the abstract namespace of Unix sockets (unix(7)) belongs to one network
+ * namespace, as a port does, and goes with its process however that ends.
+ */
+async function reserve(port: number): Promise<boolean> {
+  if (reservations.has(port)) return true;
+  const server = createServer().unref();
+  return await new Promise((resolve, reject) => {
+    server.once("error", (error) => {
+      if (systemErrorCode(error) === "EADDRINUSE") resolve(false);
+      else reject(error);
+    });
+    server.listen({ path: `\0ctm-port-${port}`, exclusive: true }, () => {
+      reservations.set(port, server);
+      resolve(true);
+    });
+  });
+}
+
+function release(port: number): void {
+  reservations.get(port)?.close();
+  reservations.delete(port);
 }
 
 /** Ports that the other stacks of this home remember, also while they are stopped. */
