@@ -16,8 +16,12 @@ async function takeLock(path, onWait) {
   const descriptor = fs.openSync(path, "a+", 0o644);
   try {
     if (!(await flock(descriptor, ["--nonblock"]))) {
-      onWait(fs.readFileSync(path, "utf8").trim());
-      if (!(await flock(descriptor, []))) throw new Error(`flock on ${path} failed`);
+      const holder = () => fs.readFileSync(path, "utf8").trim();
+      // Whoever has just taken it is about to say so.
+      if (holder() !== "" || !(await flock(descriptor, ["--timeout", "1"]))) {
+        onWait(holder() || "unknown");
+        if (!(await flock(descriptor, []))) throw new Error(`flock on ${path} failed`);
+      }
     }
     fs.ftruncateSync(descriptor);
     fs.writeSync(descriptor, `${process.pid}\n`);
@@ -25,7 +29,12 @@ async function takeLock(path, onWait) {
     fs.closeSync(descriptor);
     throw error;
   }
-  return { descriptor, release: () => fs.closeSync(descriptor) };
+  const release = () => {
+    // The next holder's waiters must not be told of us.
+    fs.ftruncateSync(descriptor);
+    fs.closeSync(descriptor);
+  };
+  return { descriptor, release };
 }
 
 /** True when the lock was taken, false when another holds it (only with --nonblock). */

@@ -180,15 +180,27 @@ describe("the npm packages", () => {
     expect(await npmRuns()).toBe(0);
   });
 
-  test("are installed once by two runs at once", async () => {
-    await writeFile(npm, `setTimeout(() => {${quickNpm}}, 1000);`);
-    const runs = await Promise.all([start(), start(), start()]);
-    expect(runs.map(({ code }) => code)).toEqual([0, 0, 0]);
-    expect(await npmRuns()).toBe(1);
-    const waiting = runs.filter(({ stderr }) =>
-      /^ctm: waiting for process \d+, which is installing the npm packages\n$/.test(stderr),
+  test("are installed once by runs at once", async () => {
+    const release = join(folder, "release");
+    await writeFile(
+      npm,
+      `const wait = setInterval(() => {
+         if (!require("node:fs").existsSync(${JSON.stringify(release)})) return;
+         clearInterval(wait);
+         ${quickNpm}
+       }, 50);`,
     );
-    expect(waiting).toHaveLength(2);
+    const runs = [launch(), launch(), launch()];
+    const ended = runs.map(({ child }) => once(child, "close"));
+    await waitFor("two runs to wait for the third", 10_000, () => {
+      const waiting = runs.filter(({ output }) =>
+        /^ctm: waiting for process \d+, which is installing the npm packages\n$/.test(output()),
+      );
+      return waiting.length === 2 ? true : undefined;
+    });
+    await writeFile(release, "");
+    expect((await Promise.all(ended)).map(([code]) => code)).toEqual([0, 0, 0]);
+    expect(await npmRuns()).toBe(1);
   });
 
   test("of a killed install are waited for, then installed anew", async () => {
