@@ -44,8 +44,9 @@ export async function gather(
     });
   }
   context.progress.step(`listing the repository ${repository.name}`);
-  const [live, listing, measurements] = await Promise.all([
-    liveWal(stack).catch(() => null),
+  // Asked first: what it calls archived by now has to be in the listing that follows.
+  const live = await liveWal(stack).catch(() => null);
+  const [listing, measurements] = await Promise.all([
     readArchive(descriptor, context, repository),
     readMeasurements(paths),
   ]);
@@ -90,7 +91,13 @@ function memberOf({ descriptor }: Stack): Stack["descriptor"]["postgres"]["membe
 /** How far the leader has written, and where its WAL is on this host. */
 async function liveWal(stack: Stack): Promise<LiveWal | null> {
   const config = await stackConnection(stack, "ctm_monitor");
-  const bounded = { ...config, connectionTimeoutMillis: leaderMs, query_timeout: leaderMs };
+  const bounded = {
+    ...config,
+    // The stack's own may be what was dropped.
+    database: "postgres",
+    connectionTimeoutMillis: leaderMs,
+    query_timeout: leaderMs,
+  };
   const [row] = await connected(bounded, async (client) => {
     const { rows } = await client.query<{
       timeline: number;

@@ -10,7 +10,7 @@ import {
   type Step,
 } from "./lineage.ts";
 import { targetText, type Target } from "./target.ts";
-import type { Ending, Mark, WalRecord } from "./wal-records.ts";
+import type { DatabaseRemoval, Ending, Mark, WalRecord } from "./wal-records.ts";
 import type { WalSource } from "./wal-source.ts";
 import { formatLsn, parseSegment, segmentName } from "./wal.ts";
 
@@ -54,7 +54,7 @@ export interface World {
 const chunkSize = 8;
 /** Once a drop is found, so many more segments are searched for earlier ones of the same table. */
 const furtherSegments = 16;
-/** Transactions that removed files, listed where no mark is found. */
+/** Transactions that removed files, and other tables' drops, listed where no mark is found. */
 const listedRemovals = 5;
 
 /**
@@ -116,16 +116,24 @@ async function timePlace(
   // A commit after the time is in a segment that was complete after it.
   const begin = steps.findIndex(({ storedAt }) => storedAt === null || storedAt >= target.at);
   world.progress.step(`looking for ${targetText(target)} in WAL`);
-  for (const chunk of begin === -1 ? [] : chunksOf(steps.slice(begin))) {
-    const after = (await readChunk(chunk, world)).find(
-      (record) => record.kind === "commit" && record.at > target.utc,
-    );
-    if (after === undefined) continue;
-    return place(
-      timeline,
-      { kind: "lsn", lsn: after.lsn, inclusive: false },
-      { at: target.at, found: `the next commit is at ${formatLsn(after.lsn)}` },
-    );
+  /** Databases whose files went, by transactions that have not ended where reading stands. */
+  let removals: DatabaseRemoval[] = [];
+  // Files may have gone in the segment before.
+  for (const chunk of begin === -1 ? [] : chunksOf(steps.slice(Math.max(0, begin - 1)))) {
+    for (const record of await readChunk(chunk, world)) {
+      if (record.kind === "database-removal") removals.push(record);
+      if (!isEnding(record)) continue;
+      if (record.kind === "commit" && record.at > target.utc) {
+        // DROP DATABASE removes the files before it commits: in between, only its name is there.
+        const { lsn } = removals[0] ?? record;
+        return place(
+          timeline,
+          { kind: "lsn", lsn, inclusive: false },
+          { at: target.at, found: `the next commit is at ${formatLsn(record.lsn)}` },
+        );
+      }
+      removals = removals.filter(({ xid }) => xid !== record.xid);
+    }
   }
   return place(
     timeline,
@@ -181,28 +189,39 @@ async function dropPlace(
   world: World,
   timeline: number,
 ): Promise<Place> {
-  const drops: Drop[] = [];
-  /** Both DROP and TRUNCATE remove files when they commit: other transactions need no memory. */
-  const removals: Ending[] = [];
+  /** Of every table, newest first. */
+  const all: Drop[] = [];
+  /** Commits that removed files; others are looked for beside their marks. */
+  const removals: Removal[] = [];
   let left = Infinity;
   let oldest: Step | undefined;
   world.progress.step(`looking for ${targetText(target)} in WAL`);
   for (const chunk of chunksOf(stepsOn(world, timeline)).toReversed()) {
     const records = await readChunk(chunk, world);
-    removals.push(...records.filter(isRemoval).toReversed());
+    const commits = records.filter(isCommit);
+    removals.push(...removalsIn(records, commits).toReversed());
     for (const record of records.toReversed()) {
-      if (record.kind !== "mark" || !isOf(target, record.mark)) continue;
-      const commit = removals.find(({ xid, lsn }) => xid === record.mark.xid && lsn > record.lsn);
+      if (record.kind !== "mark") continue;
+      const { mark } = record;
+      const isItsCommit = ({ xid, lsn }: Pick<Ending, "xid" | "lsn">): boolean =>
+        xid === mark.xid && lsn > record.lsn;
+      const commit =
+        commits.find(isItsCommit) ??
+        removals.find(({ commit: { xid, lsn } }) => isItsCommit({ xid, lsn }))?.commit;
+      if (commit === undefined) continue;
       // One statement may leave several marks.
-      if (commit === undefined || drops.some(({ lsn }) => lsn === commit.lsn)) continue;
-      drops.push({ ...record.mark, lsn: commit.lsn, at: dateOf(commit) });
+      if (all.some((drop) => drop.lsn === commit.lsn && isOf(drop, mark))) continue;
+      all.push({ ...mark, lsn: commit.lsn, at: dateOf(commit) });
     }
     oldest = chunk[0];
-    if (drops.length >= target.drop) left = Math.min(left, furtherSegments) - chunk.length;
+    if (all.filter((drop) => isOf(target, drop)).length >= target.drop) {
+      left = Math.min(left, furtherSegments) - chunk.length;
+    }
     if (left <= 0) break;
   }
+  const drops = all.filter((drop) => isOf(target, drop));
   const chosen = drops[target.drop - 1];
-  if (chosen === undefined) throw dropNotFound(target, drops, removals, oldest);
+  if (chosen === undefined) throw dropNotFound(target, all, removals, oldest);
   return place(
     timeline,
     { kind: "lsn", lsn: chosen.lsn, inclusive: false },
@@ -219,12 +238,13 @@ export function dropText({ event, schema, table, at, role, application, xid }: D
 
 function dropNotFound(
   target: Extract<Target, { kind: "before-drop" }>,
-  drops: readonly Drop[],
-  removals: readonly Ending[],
+  all: readonly Drop[],
+  removals: readonly Removal[],
   oldest: Step | undefined,
 ): CtmError {
   const table = `${target.schema}.${target.table}`;
   const since = oldest === undefined ? "the archive is empty" : `from ${segmentName(oldest)} on`;
+  const drops = all.filter((drop) => isOf(target, drop));
   if (drops.length > 0) {
     return new CtmError(
       "drop-not-found",
@@ -232,21 +252,52 @@ function dropNotFound(
       { next: `--drop 1 to ${drops.length}`, exitCode: 2 },
     );
   }
+  const others = all.slice(0, listedRemovals).map((drop) => `  ${dropText(drop)}`);
   const listed = removals
     .slice(0, listedRemovals)
     .map(
-      (ending) =>
-        `  --to before:${formatLsn(ending.lsn)}  ${isoOf(ending)}, transaction ${ending.xid}: ${ending.filesRemoved.slice(0, 3).join(" ")}${ending.filesRemoved.length > 3 ? " …" : ""}`,
+      ({ commit, before, what }) =>
+        `  --to before:${formatLsn(before)}  ${isoOf(commit)}, transaction ${commit.xid}: ${what}`,
     );
-  const candidates =
-    listed.length === 0
-      ? "no transaction removed a file either"
-      : `these transactions removed files of tables or indexes, newest first; WAL does not tell a DROP from a rewrite such as VACUUM FULL:\n${listed.join("\n")}`;
   return new CtmError(
     "drop-not-found",
-    `no drop or truncation of ${table} left a mark in WAL, ${since}; ${candidates}`,
+    [
+      `no drop or truncation of ${table} left a mark in WAL, ${since}`,
+      ...(others.length === 0 ? [] : [`of other tables there are marks, newest first:`, ...others]),
+      ...(listed.length === 0
+        ? ["no transaction removed a file either"]
+        : [
+            "these transactions removed files of tables or indexes, newest first; WAL does not tell a DROP from a rewrite such as VACUUM FULL:",
+            ...listed,
+          ]),
+    ].join("\n"),
     { next: "ctm restore --into DIR --to before:LSN, and look", exitCode: 3 },
   );
+}
+
+/** A commit that removed files of tables or indexes, or a whole database. */
+interface Removal {
+  commit: Ending;
+  /** Recovery has to stop before this, for the files to be there. */
+  before: bigint;
+  /** What went, for people. */
+  what: string;
+}
+
+function removalsIn(records: readonly WalRecord[], commits: readonly Ending[]): Removal[] {
+  return commits.flatMap((commit): Removal[] => {
+    const database = records.find(
+      (record) =>
+        record.kind === "database-removal" && record.xid === commit.xid && record.lsn < commit.lsn,
+    );
+    if (database?.kind === "database-removal") {
+      return [{ commit, before: database.lsn, what: `DROP DATABASE, ${database.directory}` }];
+    }
+    const { filesRemoved } = commit;
+    if (filesRemoved.length === 0) return [];
+    const what = `${filesRemoved.slice(0, 3).join(" ")}${filesRemoved.length > 3 ? " …" : ""}`;
+    return [{ commit, before: commit.lsn, what }];
+  });
 }
 
 async function searchBack<T>(
@@ -319,11 +370,14 @@ function isEnding(record: WalRecord): record is Ending {
   return record.kind === "commit" || record.kind === "abort";
 }
 
-function isRemoval(record: WalRecord): record is Ending {
-  return record.kind === "commit" && record.filesRemoved.length > 0;
+function isCommit(record: WalRecord): record is Ending {
+  return record.kind === "commit";
 }
 
-function isOf({ schema, table }: { schema: string; table: string }, mark: Mark): boolean {
+function isOf(
+  { schema, table }: { schema: string; table: string },
+  mark: Pick<Mark, "schema" | "table">,
+): boolean {
   return mark.schema === schema && mark.table === table;
 }
 

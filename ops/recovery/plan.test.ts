@@ -196,6 +196,53 @@ describe("where a target is", () => {
     });
   });
 
+  test("without a mark, those of other tables are shown: the schema may be another", async () => {
+    const elsewhere = mark("tasks", 777, 33);
+    if (elsewhere.kind === "mark") elsewhere.mark.schema = "sales";
+    // A partitioned table has no files of its own.
+    const { world } = scene({ records: [elsewhere, commit(777, 34)] });
+    await expect(locate(parseBeforeDrop("tasks", 1), world)).rejects.toMatchObject({
+      message: expect.stringContaining(
+        `of other tables there are marks, newest first:\n  sales.tasks was dropped at ${at(33.5)} by`,
+      ),
+    });
+    expect(await locate(parseBeforeDrop("sales.tasks", 1), world)).toMatchObject({
+      stop: { kind: "lsn", lsn: lsnOfSegment(34) + 1024n, inclusive: false },
+    });
+  });
+
+  test("a database that was dropped is there before its files go, which is before the commit", async () => {
+    const removal: WalRecord = {
+      kind: "database-removal",
+      lsn: lsnOfSegment(33) + 3000n,
+      xid: 777,
+      directory: "1663/16384",
+    };
+    const dropped = commit(777, 33, ["base/1/2"]);
+    if (dropped.kind === "commit") dropped.filesRemoved = [];
+    const { world } = scene({ records: [removal, dropped] });
+    await expect(locate(parseBeforeDrop("tasks", 1), world)).rejects.toMatchObject({
+      message: expect.stringContaining(
+        `  --to before:${formatLsn(removal.lsn)}  ${at(32.5).replace("00Z", "00000Z")}, transaction 777: DROP DATABASE, 1663/16384`,
+      ),
+    });
+  });
+
+  test("a time between that and another's commit is before its files go too", async () => {
+    const removal: WalRecord = {
+      kind: "database-removal",
+      lsn: lsnOfSegment(33) + 3000n,
+      xid: 777,
+      directory: "1663/16384",
+    };
+    const stop = { kind: "lsn", lsn: removal.lsn, inclusive: false };
+    const whole = scene({ records: [removal, commit(777, 36)] });
+    expect(await locate(to(at(33.1)), whole.world)).toMatchObject({ stop });
+    // Afterwards it is gone, and that was committed.
+    const next = { kind: "lsn", lsn: lsnOfSegment(38) + 1024n, inclusive: false };
+    expect(await locate(to(at(36.6)), whole.world)).toMatchObject({ stop: next });
+  });
+
   test.each([
     [at(1), "target-too-early"],
     ["xid:99", "target-not-found"],

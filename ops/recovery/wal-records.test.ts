@@ -19,6 +19,10 @@ rmgr: LogicalMessage len (rec/tot):    144/   144, tx:        732, lsn: 0/015354
 rmgr: Transaction len (rec/tot):    477/   477, tx:        731, lsn: 0/01535588, prev 0/01535548, desc: COMMIT 2026-11-24 11:10:42.095640 UTC; rels: base/5/16387 base/5/16390; subxacts: 732 733; dropped stats: 2/5/16387; inval msgs: catcache 80 snapshot 2608
 rmgr: Transaction len (rec/tot):     38/    38, tx:        734, lsn: 1/A1535B38, prev 1/A1535AA8, desc: ABORT 2026-11-24 11:10:42.096490 UTC
 rmgr: XLOG        len (rec/tot):     98/    98, tx:          0, lsn: 1/A1535B60, prev 1/A1535B38, desc: RESTORE_POINT before: the upgrade
+rmgr: Transaction len (rec/tot):    933/   933, tx:        725, lsn: 1/A1536AB0, prev 1/A1536A78, desc: PREPARE gid x: 2026-11-24 18:37:11.391632 UTC; rels(commit): base/5/16384
+rmgr: Transaction len (rec/tot):    473/   473, tx:          0, lsn: 1/A1536E58, prev 1/A1536AB0, desc: COMMIT_PREPARED 725: 2026-11-24 18:37:11.391708 UTC; rels: base/5/16384; dropped stats: 2/5/16384
+rmgr: Database    len (rec/tot):     38/    38, tx:        727, lsn: 1/A1536F00, prev 1/A1536E58, desc: DROP dir 1663/16387
+rmgr: Database    len (rec/tot):     34/    34, tx:        728, lsn: 1/A1536F38, prev 1/A1536F00, desc: CREATE_WAL_LOG create dir 1663/16388
 first record is after 0/1000000, at 0/1000028, skipping over 40 bytes
 `;
   expect(dump.split("\n").flatMap((line) => readWalLine(line) ?? [])).toEqual([
@@ -51,5 +55,14 @@ first record is after 0/1000000, at 0/1000028, skipping over 40 bytes
       filesRemoved: [],
     },
     { kind: "restore-point", lsn: 0x1_a1_53_5b_60n, name: "before: the upgrade" },
+    {
+      kind: "commit",
+      lsn: 0x1_a1_53_6e_58n,
+      xid: 725,
+      at: "2026-11-24 18:37:11.391708",
+      subtransactions: [],
+      filesRemoved: ["base/5/16384"],
+    },
+    { kind: "database-removal", lsn: 0x1_a1_53_6f_00n, xid: 727, directory: "1663/16387" },
   ]);
 });

@@ -7,7 +7,17 @@ export type WalRecord =
   | Ending
   /** What `pg_logical_emit_message` left under ctm's name: a table was dropped or emptied. */
   | { kind: "mark"; lsn: bigint; mark: Mark }
-  | { kind: "restore-point"; lsn: bigint; name: string };
+  | { kind: "restore-point"; lsn: bigint; name: string }
+  /** The files of a whole database went, before the transaction committed. */
+  | DatabaseRemoval;
+
+export interface DatabaseRemoval {
+  kind: "database-removal";
+  lsn: bigint;
+  xid: number;
+  /** Its folder, such as 1663/16384. */
+  directory: string;
+}
 
 /** The end of a transaction. */
 export interface Ending {
@@ -33,7 +43,7 @@ export interface Mark {
 }
 
 /** Resource managers whose records are read. */
-export const resourceManagers = ["Transaction", "LogicalMessage", "XLOG"] as const;
+export const resourceManagers = ["Transaction", "LogicalMessage", "XLOG", "Database"] as const;
 
 const mark = z.object({
   event: z.enum(["drop", "truncate"]),
@@ -56,13 +66,16 @@ export function readWalLine(line: string): WalRecord | undefined {
 }
 
 function readRecord(description: string, lsn: bigint, xid: number): WalRecord | undefined {
-  const [, verb, at] =
-    /^(COMMIT|ABORT) (\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}\.\d{6}) UTC/.exec(description) ?? [];
+  // What was prepared ends in a record of nobody's own, which names the transaction.
+  const [, verb, prepared, at] =
+    /^(COMMIT|ABORT)(?:_PREPARED (\d+):)? (\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}\.\d{6}) UTC/.exec(
+      description,
+    ) ?? [];
   if (at !== undefined) {
     return {
       kind: verb === "COMMIT" ? "commit" : "abort",
       lsn,
-      xid,
+      xid: prepared === undefined ? xid : Number(prepared),
       at,
       subtransactions: wordsOf(description, "subxacts").map(Number),
       filesRemoved: wordsOf(description, "rels"),
@@ -70,6 +83,8 @@ function readRecord(description: string, lsn: bigint, xid: number): WalRecord | 
   }
   const [, name] = /^RESTORE_POINT (.*)$/.exec(description) ?? [];
   if (name !== undefined) return { kind: "restore-point", lsn, name };
+  const [, directory] = /^DROP dir (\S+)/.exec(description) ?? [];
+  if (directory !== undefined) return { kind: "database-removal", lsn, xid, directory };
   const [, payload] =
     /^MESSAGE transactional, prefix "ctm"; payload \(\d+ bytes\): ([0-9A-F ]+)$/.exec(
       description,
