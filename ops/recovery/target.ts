@@ -1,4 +1,5 @@
 import { CtmError } from "#system";
+import { readTableName } from "./table-name.ts";
 import { formatLsn, parseLsn } from "./wal.ts";
 
 /** The moment that a person wants back, as it was asked for; `locate` finds it in the WAL. */
@@ -48,16 +49,16 @@ export function parseTarget(text: string, now: Date): Target {
 }
 
 /**
- * Reads the text of `--before-drop`: TABLE (in the schema public) or SCHEMA.TABLE.
+ * Reads the text of `--before-drop`, as `readTableName` does.
  *
  * @throws CtmError `bad-target`
  */
 export function parseBeforeDrop(text: string, drop: number): Target {
-  const [, schema = "public", table] = /^(?:([^.\s"]+)\.)?([^.\s"]+)$/.exec(text.trim()) ?? [];
-  if (table === undefined) {
+  const name = readTableName(text);
+  if (name === undefined) {
     throw refused("bad-target", `"${text}" is no table`, "--before-drop TABLE, or SCHEMA.TABLE");
   }
-  return { kind: "before-drop", schema, table, drop };
+  return { kind: "before-drop", schema: name.schema, table: name.name, drop };
 }
 
 /** The target in words that complete "restore to …". */

@@ -15,18 +15,18 @@ import {
   takeRestoreTurn,
   type RestoreState,
 } from "../recovery/restore-state.ts";
+import type { TableName } from "../recovery/table-name.ts";
 import { parseBeforeDrop, parseTarget, type Target } from "../recovery/target.ts";
 import { durationText, timeText } from "../text.ts";
-import { recoveredDocument, recoveredText, restoreInto, type RecoveredDocument } from "./into.ts";
-import { planDocument, planRow, planText } from "./plan-document.ts";
 import {
-  copiedDocument,
-  copiedText,
-  copyTable,
-  tableName,
-  type CopiedDocument,
-  type TableName,
-} from "./table.ts";
+  planBeside,
+  recoveredDocument,
+  recoveredText,
+  restoreInto,
+  type RecoveredDocument,
+} from "./into.ts";
+import { planDocument, planRow, planText } from "./plan-document.ts";
+import { copiedDocument, copiedText, copyTable, tableName, type CopiedDocument } from "./table.ts";
 
 const restoredDocument = z.strictObject({
   action: z.literal("restored"),
@@ -114,11 +114,18 @@ A target is a time with its zone ("2026-11-24 02:10:44Z", "2026-11-24 03:10 Euro
       ...(input.undo ? ["--undo"] : []),
       ...(input.confirm ? ["--confirm"] : []),
     ];
+    if (input.plan && (input.undo || input.confirm || input.table !== undefined)) {
+      throw badUsage("--plan is for --to and --before-drop: it touches nothing");
+    }
+    if (input.into !== undefined && (input.undo || input.confirm)) {
+      throw badUsage(`--into and ${asked.at(-1)} do not go together`);
+    }
     if (input.into !== undefined && input.table !== undefined && asked.length === 0) {
       return await copyTable(await openStack(context), tableOf(input, input.table), context);
     }
-    if (input.into === undefined && (input.table !== undefined || input.as !== undefined)) {
-      throw badUsage("--table and --as need --into, the scratch instance to copy from");
+    if (input.as !== undefined && input.table === undefined) throw badUsage("--as needs --table");
+    if (input.into === undefined && input.table !== undefined) {
+      throw badUsage("--table needs --into, the scratch instance to copy from");
     }
     if (asked.length !== 1) {
       throw badUsage(
@@ -130,7 +137,10 @@ A target is a time with its zone ("2026-11-24 02:10:44Z", "2026-11-24 03:10 Euro
     const target = targetOf(input);
     const stack = await openStack(context);
     if (target !== undefined && input.plan) {
-      const { plan } = await planFor(stack, target, input, context);
+      const { plan } =
+        input.into === undefined
+          ? await planFor(stack, target, input, context)
+          : await planBeside(stack, { ...input, target, directory: input.into }, context);
       return { action: "planned" as const, plan: planRow(plan) };
     }
     await checkMayControl(stack.descriptor);

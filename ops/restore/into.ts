@@ -5,8 +5,8 @@ import type { Context } from "../command.ts";
 import type { Stack } from "../open-stack.ts";
 import { archiveNow } from "../recovery/archived-now.ts";
 import { gather, type Gathered } from "../recovery/gather.ts";
-import { locate, type Place } from "../recovery/locate.ts";
-import { makePlan } from "../recovery/plan.ts";
+import { locate } from "../recovery/locate.ts";
+import { makePlan, type Plan } from "../recovery/plan.ts";
 import { recoverBeside, recoveryOf, removeExpired } from "../recovery/scratch.ts";
 import { targetText, type Target } from "../recovery/target.ts";
 import { timeText } from "../text.ts";
@@ -57,22 +57,13 @@ export function recoveredText(document: RecoveredDocument): string {
  */
 export async function restoreInto(
   stack: Stack,
-  options: {
-    target: Target;
-    directory: string;
-    expiresAt: Date;
-    repository: string | undefined;
-    timeline: number | undefined;
-  },
+  options: Wanted & { expiresAt: Date },
   context: Context,
 ): Promise<RecoveredDocument> {
   const { paths, descriptor } = stack;
   const { target, directory, expiresAt } = options;
   await removeExpired(paths, new Date());
-  const { gathered, place } = await archivedPlace(stack, options, context);
-  const { bavail, bsize } = await statfs(dirname(directory));
-  const facts = { ...gathered.facts, live: null, freeBytes: bavail * bsize };
-  const plan = makePlan(target, place, facts);
+  const { plan, gathered } = await archivedPlan(stack, options, context);
   const recovered = await recoverBeside(
     stack,
     recoveryOf({ plan, repository: gathered.repository }, descriptor),
@@ -99,17 +90,39 @@ export async function restoreInto(
   };
 }
 
-/** Where the target is; what only the leader has of the way there is archived first. */
-async function archivedPlace(
+interface Wanted {
+  target: Target;
+  directory: string;
+  repository: string | undefined;
+  timeline: number | undefined;
+}
+
+/** What `restoreInto` would do; touches nothing. */
+export async function planBeside(
   stack: Stack,
-  options: { target: Target; repository: string | undefined; timeline: number | undefined },
+  { target, directory, repository, timeline }: Wanted,
   context: Context,
-): Promise<{ gathered: Gathered; place: Place }> {
-  const { target, repository, timeline } = options;
+): Promise<{ plan: Plan; gathered: Gathered }> {
   const gathered = await gather(stack, context, repository);
   const place = await locate(target, gathered.world, timeline);
-  const { unarchived } = makePlan(target, place, gathered.facts);
-  if (unarchived === 0) return { gathered, place };
-  await archiveNow(stack, gathered.repository, context);
-  return { gathered: await gather(stack, context, repository), place };
+  const { bavail, bsize } = await statfs(dirname(directory));
+  return {
+    plan: makePlan(target, place, { ...gathered.facts, freeBytes: bavail * bsize }),
+    gathered,
+  };
+}
+
+/** The plan; what only the leader has of the way there is archived first. */
+async function archivedPlan(
+  stack: Stack,
+  wanted: Wanted,
+  context: Context,
+): Promise<{ plan: Plan; gathered: Gathered }> {
+  const first = await planBeside(stack, wanted, context);
+  if (first.plan.unarchived === 0) return first;
+  await archiveNow(stack, first.gathered.repository, context);
+  const gathered = await gather(stack, context, wanted.repository);
+  const { place, space } = first.plan;
+  const facts = { ...gathered.facts, live: null, freeBytes: space.freeBytes };
+  return { gathered, plan: makePlan(wanted.target, place, facts) };
 }

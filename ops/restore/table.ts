@@ -11,6 +11,7 @@ import { Unreadable, type Reader } from "../parameters.ts";
 import { serverPid } from "../recovery/instance.ts";
 import { instanceDirectories } from "../recovery/restore-files.ts";
 import { scratchNoteOf } from "../recovery/scratch.ts";
+import { readTableName, type TableName } from "../recovery/table-name.ts";
 import { bytesText, countText } from "../text.ts";
 
 /** What a copied table is, as the document of `ctm restore --table` has it. */
@@ -27,19 +28,11 @@ export const copiedDocument = z.strictObject({
 });
 export type CopiedDocument = z.infer<typeof copiedDocument>;
 
-/** A table by its plain names: case and blanks as they are, nothing quoted. */
-export interface TableName {
-  schema: string;
-  name: string;
-}
-
 /** TABLE, in the schema public, or SCHEMA.TABLE. */
 export const tableName: Reader<TableName> = (given) => {
-  const dot = given.indexOf(".");
-  const [schema, name] =
-    dot === -1 ? ["public", given] : [given.slice(0, dot), given.slice(dot + 1)];
-  if (schema === "" || name === "") throw new Unreadable(`"${given}" is no table`);
-  return { schema, name };
+  const name = readTableName(given);
+  if (name === undefined) throw new Unreadable(`"${given}" is no table`);
+  return name;
 };
 
 interface Column {
