@@ -32,16 +32,13 @@ export async function openWorkspace(
   env: NodeJS.ProcessEnv = process.env,
 ): Promise<Workspace> {
   const paths = stackPaths(stack, env);
-  const backend = env["PULUMI_BACKEND_URL"] ?? "";
-  const fileBackend = backend === "" ? backendFiles(paths).folder : undefined;
+  const fileBackend = ownBackend(paths, env);
   const plugins: PluginName[] = (await namesCloudflare(paths, fileBackend))
     ? ["postgresql", "cloudflare"]
     : ["postgresql"];
   const engine = await prepareEngine({ plugins, report, env });
   if (fileBackend !== undefined) await makeDirectory(fileBackend, { mode: 0o700 });
-  const hasPassphrase =
-    env["PULUMI_CONFIG_PASSPHRASE"] !== undefined ||
-    env["PULUMI_CONFIG_PASSPHRASE_FILE"] !== undefined;
+  const hasPassphrase = bringsPassphrase(paths, env);
   if (fileBackend !== undefined && !hasPassphrase) await offerConfiguration(paths);
   return {
     stack,
@@ -58,6 +55,32 @@ export async function openWorkspace(
       PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION: "true",
     },
   };
+}
+
+/**
+ * The folder of our own file backend, or undefined where the user logged in to another. A shell that
+ * `ctm env` told of a home has our own: the one of the home that the command is for.
+ */
+export function ownBackend(paths: StackPaths, env: NodeJS.ProcessEnv): string | undefined {
+  const { folder } = backendFiles(paths);
+  const url = env["PULUMI_BACKEND_URL"] ?? "";
+  return url === "" || url === `file://${folder}` || isTold(env) ? folder : undefined;
+}
+
+/** Whether the user opens the stack's secrets with a passphrase of their own. */
+function bringsPassphrase(paths: StackPaths, env: NodeJS.ProcessEnv): boolean {
+  if (env["PULUMI_CONFIG_PASSPHRASE"] !== undefined) return true;
+  const file = env["PULUMI_CONFIG_PASSPHRASE_FILE"];
+  return file !== undefined && file !== backendFiles(paths).passphrase && !isTold(env);
+}
+
+/** Whether `ctm env` made this environment, for whatever home. */
+function isTold(env: NodeJS.ProcessEnv): boolean {
+  const pulumiFolder = /^file:\/\/(.+)\/backend$/.exec(env["PULUMI_BACKEND_URL"] ?? "")?.[1];
+  return (
+    pulumiFolder !== undefined &&
+    env["PULUMI_CONFIG_PASSPHRASE_FILE"] === join(pulumiFolder, "passphrase")
+  );
 }
 
 /**

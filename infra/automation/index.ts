@@ -1,5 +1,11 @@
 // Driving the Pulumi CLI: environment, locks, recovery, plan, and the runs themselves.
-export { forgetSalt, keepConfiguration, openWorkspace, type Workspace } from "./environment.ts";
+export {
+  forgetSalt,
+  keepConfiguration,
+  openWorkspace,
+  ownBackend,
+  type Workspace,
+} from "./environment.ts";
 export { takeTurn } from "./locks.ts";
 export { recoverPendingOperations } from "./pending-operations.ts";
 export { previewSteps, type Step } from "./preview.ts";

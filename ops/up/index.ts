@@ -18,6 +18,7 @@ import {
   hasResources,
   keepConfiguration,
   openWorkspace,
+  ownBackend,
   previewSteps,
   pulumi,
   recoverPendingOperations,
@@ -157,7 +158,7 @@ export const command = defineCommand({
 
 /** Whether Pulumi can know anything of the stack: a backend that somebody logged in to may. */
 async function mayHaveState(paths: StackPaths, env: NodeJS.ProcessEnv): Promise<boolean> {
-  return (env["PULUMI_BACKEND_URL"] ?? "") !== "" || (await exists(backendFiles(paths).checkpoint));
+  return ownBackend(paths, env) === undefined || (await exists(backendFiles(paths).checkpoint));
 }
 
 function databaseOf({ postgres }: Descriptor): z.infer<typeof database> {
