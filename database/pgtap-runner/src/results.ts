@@ -18,6 +18,7 @@ export type ProblemCode =
   | "role-leaked"
   | "setting-leaked"
   | "sql-error"
+  | "tap-version"
   | "timeout"
   | "transaction-ended-early"
   | "transaction-open";

@@ -16,13 +16,16 @@ const reasons: Readonly<Record<string, string>> = {
   "failed-assertion": "failed",
   "failed-subtest": "failed",
   "fewer-tests-than-planned": "plan-mismatch",
+  "line-separator": "failed",
   "missing-include": "psql-error",
   "more-tests-than-planned": "plan-mismatch",
   "no-plan-at-all": "no-plan",
   "no-test": "no-tests",
+  "not-utf8": "sql-error",
   "out-of-sequence": "out-of-sequence",
   "plan-for-no-test": "no-tests",
   "plan-in-the-middle": "output-after-plan",
+  "plan-with-words": "no-plan",
   "role-leaked": "role-leaked",
   "session-user-leaked": "role-leaked",
   "setting-leaked": "setting-leaked",
@@ -33,6 +36,7 @@ const reasons: Readonly<Record<string, string>> = {
   "sql-error-outside-a-transaction": "sql-error",
   "sql-error-with-stop-off": "sql-error",
   "syntax-error": "sql-error",
+  "tap-version": "tap-version",
   "test-after-the-plan": "output-after-plan",
   "transaction-committed": "transaction-ended-early",
   "transaction-ended-early": "transaction-ended-early",
@@ -150,8 +154,9 @@ describe("broken files", () => {
     await mkdir(folder);
     const all = (await names("broken")).filter((name) => name !== "bail-out");
     for (const name of all) {
-      const text = await readFile(join(here, "broken", `${name}.sql`), "utf8");
-      await writeFile(join(folder, `${name}.sql`), `\\! true\n${text}`);
+      const content = await readFile(join(here, "broken", `${name}.sql`));
+      const text = Buffer.concat([Buffer.from("\\! true\n"), content]);
+      await writeFile(join(folder, `${name}.sql`), text);
     }
     const result = await ours(all.map((name) => join(folder, `${name}.sql`)));
     expect(result.files.map((file) => file.interpreter)).toEqual(all.map(() => "psql"));

@@ -50,7 +50,9 @@ export class Conditions {
         return;
       case "not-yet":
         discard(level, pending);
-        level.branch = evaluate(true) ? "taken" : "not-yet";
+        // The expression is read as in a branch that is taken, or it would find no variable.
+        level.branch = "taken";
+        if (!evaluate(true)) level.branch = "not-yet";
         return;
       case "ignored":
         discard(level, pending);

@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
-import { createInterface } from "node:readline";
 import { randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
+import type { Readable } from "node:stream";
 import { join } from "node:path";
 import { systemErrorCode } from "../errors.ts";
 import type { Location } from "./query-buffer.ts";
@@ -141,7 +141,7 @@ async function execute(
   // The probe's mark follows an empty line of ours, in case the file ended without a newline.
   let held: string | undefined;
   const outLines = (async () => {
-    for await (const line of createInterface({ input: child.stdout, crlfDelay: Infinity })) {
+    for await (const line of linesOf(child.stdout)) {
       if (line === mark) {
         marks += 1;
         if (held !== undefined && held !== "") options.onText(`${held}\n`);
@@ -158,7 +158,7 @@ async function execute(
   let error: ExternalOutcome["error"];
   let probing = false;
   const errorLines = (async () => {
-    for await (const line of createInterface({ input: child.stderr, crlfDelay: Infinity })) {
+    for await (const line of linesOf(child.stderr)) {
       if (line === mark) probing = true;
       if (probing) continue;
       const match = /^psql:(.*?):(\d+): (.*)$/.exec(line);
@@ -177,6 +177,22 @@ async function execute(
     error,
     left: marks === 2 ? readAnswers(answers) : undefined,
   };
+}
+
+/** Lines as TAP has them: node's own reader ends them at carriage returns and U+2028 as well. */
+async function* linesOf(stream: Readable): AsyncGenerator<string> {
+  stream.setEncoding("utf8");
+  let rest = "";
+  for await (const chunk of stream as AsyncIterable<string>) {
+    if (!chunk.includes("\n")) {
+      rest += chunk;
+      continue;
+    }
+    const lines = (rest + chunk).split("\n");
+    rest = lines.pop() ?? "";
+    yield* lines;
+  }
+  if (rest !== "") yield rest;
 }
 
 function readAnswers(lines: readonly string[]): NonNullable<ExternalOutcome["left"]> {

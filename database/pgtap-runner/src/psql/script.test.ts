@@ -74,6 +74,7 @@ const scripts: Readonly<Record<string, string>> = {
     "SELECT generate_series(1, 3);\nSELECT :ROW_COUNT, :'SQLSTATE', :'ERROR';\nSELECT 1; SELECT :ROW_COUNT;",
   "variables of the server":
     "SELECT :'SERVER_VERSION_NAME' = current_setting('server_version'), :SERVER_VERSION_NUM = current_setting('server_version_num')::int, :'DBNAME';",
+  "variables of the connection": "\\echo :HOST :PORT :USER :ENCODING",
   "\\unset":
     "\\set x 1\n\\unset x\n\\echo :x :{?x}\n\\unset never_set\nSELECT 'a:x', '::', 1::int, (ARRAY[1,2,3])[2:3];",
   ":{?var}": "\\set x\nSELECT :{?x}, :{?y};\n\\echo :{?x} :{?y}",
@@ -120,6 +121,8 @@ const scripts: Readonly<Record<string, string>> = {
     "SELECT\n\\if true\n1\n\\else\n(2\n\\endif\n, 3;\nSELECT 4\n\\if false\n, 5; SELECT 6\n\\endif\n;",
   "\\if of a variable":
     "SELECT count(*) > 0 AS any FROM pg_class \\gset\n\\if :any\n\\echo any\n\\endif\n\\if :undefined\n\\echo no\n\\else\n\\echo undefined is false\n\\endif\n\\if nonsense\n\\echo no\n\\endif\n\\if t\n\\echo t\n\\endif",
+  "\\elif of a variable":
+    "\\set x 1\n\\if 0\n\\elif :x\n\\echo x\n\\else\n\\echo no\n\\endif\n\\if :{?y}\n\\elif :{?x}\n\\echo x\n\\endif\n\\if 1\n\\elif :x\n\\echo no\n\\endif\n\\if 0\n\\elif 0\nSELECT :x;\n\\endif",
   "\\if without \\endif": "\\if true\nSELECT 1;",
   "\\endif without \\if": "SELECT 1;\n\\endif\nSELECT 'not reached';",
   "\\else twice": "\\if true\n\\else\n\\else\n\\endif\nSELECT 'not reached';",

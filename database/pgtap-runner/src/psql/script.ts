@@ -454,6 +454,7 @@ export class Script {
     try {
       source = Source.read(file, shown);
     } catch (error) {
+      if (error instanceof NeedsPsql) throw error;
       const why =
         systemErrorCode(error) === "ENOENT" ? "No such file or directory" : messageOf(error);
       throw new MetaCommandError(`${named}: ${why}`);
@@ -570,12 +571,16 @@ function placeOf(source: Source): Location {
   return { file: source.path, line: source.line, column: 1 };
 }
 
-/** What psql knows about the server. */
+/** What psql knows about the server, and how it got there. */
 function serverVariables(session: Session): Record<string, string> {
   const name = session.parameter("server_version") ?? "";
   const [major = "0", minor = "0"] = /^(\d+)(?:\.(\d+))?/.exec(name)?.slice(1) ?? [];
   const version = String(Number(major) * 10_000 + Number(minor));
+  const { host, port, user } = session.settings;
   return {
+    HOST: host,
+    PORT: String(port),
+    USER: user,
     SERVER_VERSION_NAME: name,
     SERVER_VERSION_NUM: version,
     VERSION_NAME: name,

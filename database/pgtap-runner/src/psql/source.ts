@@ -1,4 +1,9 @@
+import { isUtf8 } from "node:buffer";
 import { readFileSync } from "node:fs";
+import { NeedsPsql } from "./needs-psql.ts";
+
+/** Only psql sends the bytes of such a file as they are, for the server to judge. */
+export const notUtf8 = "a text that is not UTF-8";
 
 /** One file of a script, read line by line. */
 export class Source {
@@ -13,9 +18,11 @@ export class Source {
     this.text = text.startsWith("\uFEFF") ? text.slice(1) : text;
   }
 
-  /** @throws a system error when the file cannot be read */
+  /** @throws NeedsPsql when it is not UTF-8; a system error when the file cannot be read */
   static read(path: string, shownAs: string): Source {
-    return new Source(shownAs, readFileSync(path, "utf8"));
+    const content = readFileSync(path);
+    if (!isUtf8(content)) throw new NeedsPsql(notUtf8, { file: shownAs, line: 1, column: 1 });
+    return new Source(shownAs, content.toString("utf8"));
   }
 
   /** The number of the line that was read last, counted from 1. */

@@ -1,4 +1,6 @@
+import { isUtf8 } from "node:buffer";
 import { readFileSync } from "node:fs";
+import { notUtf8 } from "../psql/source.ts";
 
 /** A test file as read, before it runs. */
 export interface TestFile {
@@ -7,7 +9,7 @@ export interface TestFile {
   text: string;
   /** `-- @isolate database`: it gets a copy of the database for itself, and may commit. */
   isolated: boolean;
-  /** A command that only psql can carry out, seen without running the file. */
+  /** What only psql can do, seen without running the file. */
   needsPsql: string | undefined;
 }
 
@@ -22,7 +24,9 @@ const psqlPattern =
 
 /** @throws a system error when it cannot be read */
 export function readTestFile(path: string, absolutePath: string): TestFile {
-  return testFile(path, readFileSync(absolutePath, "utf8"));
+  const content = readFileSync(absolutePath);
+  const file = testFile(path, content.toString("utf8"));
+  return isUtf8(content) ? file : { ...file, needsPsql: notUtf8 };
 }
 
 /** A test file that is already at hand. */

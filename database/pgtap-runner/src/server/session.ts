@@ -229,12 +229,13 @@ export class Session {
   /** Told about LISTEN's notifications. */
   onNotification: ((channel: string, payload: string, processId: number) => void) | undefined;
 
-  readonly #settings: ConnectionSettings;
+  /** What it was connected by, but for the database. */
+  readonly settings: ConnectionSettings;
   readonly #database: string;
 
   private constructor(client: Client, settings: ConnectionSettings, database: string) {
     this.#client = client;
-    this.#settings = settings;
+    this.settings = settings;
     this.#database = database;
   }
 
@@ -418,7 +419,7 @@ export class Session {
    */
   async terminate(): Promise<void> {
     try {
-      const other = await Session.connect(this.#settings, this.#database, "pgtap-runner");
+      const other = await Session.connect(this.settings, this.#database, "pgtap-runner");
       await other.rows(`SELECT pg_terminate_backend(${this.#processId})`);
       await other.close();
       const deadline = performance.now() + terminateMs;

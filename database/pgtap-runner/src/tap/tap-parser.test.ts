@@ -33,6 +33,16 @@ describe("TAP as Perl's TAP::Parser reads it", () => {
     ["two plans", "1..1\nok 1\n1..1", ["plan-twice"]],
     ["out of sequence, said once", "1..3\nok 2\nok 1\nok 5", ["out-of-sequence"]],
     ["bail out", "1..2\nok 1\nBail out!  no disk", ["bail-out", "plan-mismatch"]],
+    ["bail out, indented", "1..1\nok 1\n    Bail out! no", ["bail-out"]],
+    ["bail out, after a tab", "1..1\nok 1\n\tBail out! no", ["bail-out"]],
+    ["no bail out, in small letters", "1..1\nok 1\nbail out! no", []],
+    ["a plan with words behind it is none", "1..1 tests\nok 1", ["no-plan"]],
+    ["nor is one with part of a number", "1..1.5\nok 1", ["no-plan"]],
+    ["nor one that skips what it plans", "1..1 # SKIP x\nok 1", ["no-plan"]],
+    ["nor one with a space that is not ASCII's", "1..1\u00a0\nok 1", ["no-plan"]],
+    ["a plan with space behind it", "1..1 \t\r\nok 1", []],
+    ["a number after a tab", "1..2\nok\t2\nok 2", ["out-of-sequence"]],
+    ["a version of TAP", "TAP version 14\n1..1\nok 1", ["tap-version"]],
   ])("%s", (_, text, codes) => {
     expect(parse(text).codes).toEqual(codes);
   });
@@ -46,6 +56,10 @@ describe("TAP as Perl's TAP::Parser reads it", () => {
     ["ok 1 - hash \\# TODO is none", true, "hash # TODO is none", undefined],
     ["ok 1 - number #1", true, "number #1", undefined],
     ["ok", true, "", undefined],
+    ["not ok 1 - a\rb", false, "a\rb", undefined],
+    ["not ok 1 - a\u2028b\u2029c", false, "a\u2028b\u2029c", undefined],
+    ["not ok 1 - a\u2028b # TODO c", false, "a\u2028b", { kind: "todo", reason: "c" }],
+    ["not ok 1 - a #\u00a0TODO b", false, "a #\u00a0TODO b", undefined],
   ])("%s", (line, passed, description, directive) => {
     expect(parse(`1..1\n${line}`).assertions).toMatchObject([{ passed, description, directive }]);
   });

@@ -24,13 +24,16 @@ interface OpenAssertion extends Assertion {
   subtests: Assertion[];
 }
 
-// The grammar of Perl's TAP::Parser, whose verdict pg_prove gives.
-const testPattern = /^(not )?ok\b *(\d+)? *(.*)$/;
-const directivePattern = /^((?:[^\\#]|\\.)*)#\s*(SKIP|TODO)\b\s*(.*)$/i;
-const planPattern = /^1\.\.(\d+)\s*(.*)$/;
-const skipAllPattern = /^#\s*SKIP\S*\s+(.*)$/i;
-const bailOutPattern = /^Bail out!\s*(.*)$/i;
-const nestedPattern = /^((?: {4})+)(.*)$/;
+// The grammar of Perl's TAP::Parser, whose verdict pg_prove gives. It reads bytes: space is ASCII's,
+// and only a newline ends a line, whatever else Unicode and JavaScript take for one.
+const testPattern = /^(not )?ok\b[ \t\r\f\v]*(\d+)?[ \t\r\f\v]*(.*)$/s;
+const directivePattern = /^((?:[^\\#]|\\.)*)#[ \t\r\f\v]*(SKIP|TODO)\b[ \t\r\f\v]*(.*)$/is;
+// What follows the number of a plan, other than for nothing, makes it none.
+const planPattern = /^1\.\.(?:(0+)(?!\d)(.*)|(\d+)[ \t\r\f\v]*)$/s;
+const skipAllPattern = /^[ \t\r\f\v]*#[ \t\r\f\v]*SKIP[^ \t\r\f\v]*[ \t\r\f\v]+(.*)$/is;
+const bailOutPattern = /^[ \t\r\f\v]*Bail out![ \t\r\f\v]*(.*)$/s;
+const versionPattern = /^TAP[ \t\r\f\v]+version[ \t\r\f\v]+\d+[ \t\r\f\v]*$/i;
+const nestedPattern = /^((?: {4})+)(.*)$/s;
 
 /** Most that is kept of what is said about one test. */
 const keptDiagnostics = 200;
@@ -71,7 +74,7 @@ export class TapParser {
   /** @returns true when the line is TAP */
   line(text: string, statement: Statement | undefined): boolean {
     const first = text.charCodeAt(0);
-    // Most output starts with none of "1", "B", "b", "n", "o", "#" and " ".
+    // Most output starts with none of "1", "B", "T", "t", "n", "o", "#" and space.
     if (first === 0x23) {
       this.#comment(text, this.#open, statement);
       return true;
@@ -85,18 +88,21 @@ export class TapParser {
     } else if (first === 0x31) {
       const match = planPattern.exec(text);
       if (match !== null) {
-        this.#plan(Number(match[1]), match[2] ?? "", statement);
+        this.#plan(Number(match[1] ?? match[3]), match[2] ?? "", statement);
         return true;
       }
-    } else if (first === 0x42 || first === 0x62) {
-      const match = bailOutPattern.exec(text);
-      if (match !== null) {
-        this.#flush();
-        this.#problem("bail-out", `Bail out! ${match[1] ?? ""}`.trim(), statement);
-        this.#listener.onBailOut(match[1] ?? "");
-        return true;
+    } else if (first === 0x42) {
+      if (this.#bailOut(text, statement)) return true;
+    } else if (first === 0x54 || first === 0x74) {
+      if (versionPattern.test(text)) {
+        this.#problem(
+          "tap-version",
+          `"${text.trim()}" asks for another dialect of TAP than pgTAP's, which names no version`,
+          statement,
+        );
       }
-    } else if (first === 0x20) {
+    } else if (first === 0x20 || (first >= 0x09 && first <= 0x0d)) {
+      if (this.#bailOut(text, statement)) return true;
       const match = nestedPattern.exec(text);
       if (
         match !== null &&
@@ -107,6 +113,15 @@ export class TapParser {
     }
     if (text !== "") this.#listener.onOther(text);
     return false;
+  }
+
+  #bailOut(text: string, statement: Statement | undefined): boolean {
+    const match = bailOutPattern.exec(text);
+    if (match === null) return false;
+    this.#flush();
+    this.#problem("bail-out", `Bail out! ${match[1] ?? ""}`.trim(), statement);
+    this.#listener.onBailOut(match[1] ?? "");
+    return true;
   }
 
   /** The output has ended. */

@@ -1,0 +1,4 @@
+BEGIN;
+SELECT '1..1 tests';
+SELECT 'ok 1';
+ROLLBACK;
