@@ -8,7 +8,7 @@ import { fakeListing } from "../recovery/testing/fake-listing.ts";
 import { fakeDescriptor } from "../testing/fake-descriptor.ts";
 import type { Probes } from "./gather.ts";
 import { describe } from "./index.ts";
-import { judge } from "./judge.ts";
+import { judge, warningsOf } from "./judge.ts";
 import { render } from "./render.ts";
 
 const now = new Date("2026-11-24T12:00:00Z");
@@ -439,6 +439,24 @@ test("a schedule that is not kept warns, and the stack is healthy", () => {
   const screen = render(status, createPaint({}, {}));
   expect(screen).toContain("\n  backup-late: the newest backup is 10 h old");
   expect(screen.split("\n").at(-1)).toBe("next: ctm backup incr");
+});
+
+test("no synchronous standby is a warning, where one is to be", () => {
+  const probes = healthy();
+  const standby = probes.cluster.facts?.members.find(({ role }) => role === "sync_standby");
+  if (standby === undefined) throw new Error("the healthy stack has no synchronous standby");
+  standby.role = "replica";
+  expect(describe(fakeStack, probes, now)).toMatchObject({
+    healthy: true,
+    warnings: [
+      { code: "no-synchronous-standby", next: expect.stringContaining("ctm logs node-1") },
+    ],
+  });
+  const postgres = { ...descriptor.postgres, synchronous: false };
+  expect(warningsOf({ ...descriptor, postgres }, probes, now)).toEqual([]);
+  // Then its problem says enough.
+  standby.state = "running";
+  expect(warningsOf(descriptor, probes, now)).toEqual([]);
 });
 
 test("what the repository lacks is not called recoverable", () => {

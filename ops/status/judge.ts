@@ -261,6 +261,31 @@ export function assessmentOf(descriptor: Descriptor, probes: Probes, now: Date):
   );
 }
 
+/**
+ * What will be wrong if something else fails. Patroni makes a standby synchronous only in its next
+ * round after that one streams: seconds without one follow each start of a leader.
+ */
+export function warningsOf(descriptor: Descriptor, probes: Probes, now: Date): Finding[] {
+  return [
+    ...warnOfSynchrony(descriptor, probes),
+    ...assessmentOf(descriptor, probes, now).warnings,
+  ];
+}
+
+function warnOfSynchrony({ postgres }: Descriptor, { cluster: { facts } }: Probes): Finding[] {
+  const standbys = facts?.members.filter(({ state }) => state === "streaming") ?? [];
+  // One that does not stream is a problem already.
+  if (!postgres.synchronous || facts === null || standbys.length === 0) return [];
+  if (standbys.some(({ role }) => role === "sync_standby")) return [];
+  return [
+    problem(
+      "no-synchronous-standby",
+      `no standby is synchronous: what is committed now is on ${facts.leader} alone, and Patroni refuses a switchover`,
+      `ctm status a little later; if it stays so, ctm logs ${facts.leader}`,
+    ),
+  ];
+}
+
 /** How long the far copy lacks what the near one holds, in milliseconds; null when unknown. */
 export function lagOf(state: CopierState, now: Date): number | null {
   const age = (iso: string): number => Math.max(0, now.getTime() - Date.parse(iso));

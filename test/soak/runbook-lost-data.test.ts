@@ -101,6 +101,11 @@ describe("the primary's data is corrupted", () => {
     await corrupt([leader]);
     await stack.followAll(page, "");
     await stack.followAll(page, "Check");
+    // The leader started anew, and the page says what to wait for.
+    await waitFor(`${standby} to be synchronous`, 60_000, async () => {
+      const { members } = (await stack.status()).postgres;
+      return members.find(({ name }) => name === standby)?.role === "sync_standby" || undefined;
+    });
     const act = await stack.step(page, "Act", "switchover");
     await stack.follow(act, { instead: { m1: leader, m2: standby } });
     await stack.healthy();

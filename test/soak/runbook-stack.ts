@@ -16,7 +16,7 @@ export interface Step {
 export interface Status {
   healthy: boolean;
   problems: { code: string; message: string }[];
-  postgres: { primary: string | null };
+  postgres: { primary: string | null; members: { name: string; role: string | null }[] };
 }
 
 interface Following {
