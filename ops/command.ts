@@ -43,6 +43,11 @@ export interface Context {
   /** Leaves the terminal to a program (psql, tail) until it ends; returns its exit code. */
   handOver(guest: Guest): Promise<number>;
   /**
+   * Runs what must not be left in its middle: a signal is not its end, however long it takes. It sees
+   * `signal` and finds its own way out, and its error says how things stand then.
+   */
+  undisturbed<T>(work: () => Promise<T>): Promise<T>;
+  /**
    * Shows what will happen and asks; returns when the answer is yes or `--yes` was given.
    *
    * @throws CtmError `confirmation-needed` without a terminal, `not-confirmed`; both exit 2

@@ -1,5 +1,6 @@
+import { EventEmitter, once } from "node:events";
 import { PassThrough } from "node:stream";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { z } from "zod";
 import { CtmError } from "#system";
 import { defineCommand } from "./command.ts";
@@ -40,13 +41,23 @@ const eat = defineCommand({
   render: ({ stack }) => `${stack} is eaten`,
 });
 
+const oven = new EventEmitter();
+
 const burn = defineCommand({
   help: "Fails.",
   examples: [{ run: "ctm burn", does: "fails" }],
-  arguments: { how: optional("HOW", "how", oneOf("known", "defect", "waiting")) },
+  arguments: { how: optional("HOW", "how", oneOf("known", "defect", "waiting", "mending")) },
   flags: {},
   document: z.null(),
-  async run({ how }, { signal }) {
+  async run({ how }, context) {
+    const { signal } = context;
+    if (how === "mending") {
+      await context.undisturbed(async () => {
+        oven.emit("begun");
+        await once(oven, "mended");
+      });
+      throw new CtmError("interrupted", "the oven is whole again");
+    }
     if (how === "defect") throw new TypeError("no oven");
     if (how === "waiting") {
       await new Promise((_, reject) => {
@@ -190,6 +201,26 @@ test("an interrupted command ends what it began, then exits 130", async () => {
     out: '{"error":{"code":"interrupted","message":"stopped by a signal before it was done","next":null}}\n',
     err: "",
   });
+});
+
+test("an interrupted command that must not be left in its middle ends it, and says how things stand", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout"] });
+  try {
+    const interrupts = new Interrupts();
+    const begun = once(oven, "begun");
+    const running = ctm("burn mending", { interrupts });
+    await begun;
+    interrupts.receive("SIGINT");
+    await vi.advanceTimersByTimeAsync(60_000);
+    oven.emit("mended");
+    expect(await running).toEqual({
+      code: 130,
+      out: "",
+      err: "interrupted: the oven is whole again\n",
+    });
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 test("help shows flags, an example and the shape of the document", async () => {

@@ -95,6 +95,7 @@ async function answerTo(
   try {
     const given = readGiven(parser, command, rest);
     const signal = around.interrupts.signal;
+    const undisturbed: Undisturbed = { running: new Set(), any: false };
     const context: Context = {
       stack: given.flags["stack"]?.at(-1) ?? defaultStack(around.env),
       env: around.env,
@@ -117,8 +118,14 @@ async function answerTo(
         progress.clear();
         return await around.interrupts.handOver(guest);
       },
+      undisturbed: async (work) => {
+        undisturbed.any = true;
+        const running = work();
+        undisturbed.running.add(running);
+        return await running.finally(() => undisturbed.running.delete(running));
+      },
     };
-    return await untilInterrupted(command.execute(given, context), signal);
+    return await untilInterrupted(command.execute(given, context), signal, undisturbed);
   } catch (error) {
     if (error instanceof CtmError && error.code === "bad-usage" && error.next === undefined) {
       throw new CtmError(error.code, error.message, { next: `ctm ${name} --help`, exitCode: 2 });
@@ -221,20 +228,39 @@ function readGiven(parser: Parser, command: Command, rest: readonly string[]): G
   return { flags, arguments: positional };
 }
 
+/** Work of a command that a signal may not leave in its middle. */
+interface Undisturbed {
+  running: Set<Promise<unknown>>;
+  /** There was some: the command's own error then says what became of it. */
+  any: boolean;
+}
+
 /**
  * The work's result, or, once the person interrupts, `interrupted` as soon as the work has ended:
- * it sees the same signal and ends its subprocesses; one that does not end is left behind.
+ * it sees the same signal and ends its subprocesses; one that does not end is left behind, but not
+ * what is undisturbed.
  */
-async function untilInterrupted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+async function untilInterrupted<T>(
+  work: Promise<T>,
+  signal: AbortSignal,
+  undisturbed: Undisturbed,
+): Promise<T> {
   const interrupted = new Promise<never>((_, reject) => {
     const stop = (): void => {
       const error = new CtmError("interrupted", "stopped by a signal before it was done");
-      const patience = setTimeout(() => reject(error), cleanUpMs);
+      let patience: NodeJS.Timeout | undefined;
+      const wait = (): void => {
+        patience = setTimeout(() => {
+          if (undisturbed.running.size === 0) reject(error);
+          else void Promise.allSettled(undisturbed.running).then(wait);
+        }, cleanUpMs);
+      };
+      wait();
       void work
         .catch(() => undefined)
         .finally(() => {
           clearTimeout(patience);
-          reject(error);
+          if (!undisturbed.any) reject(error);
         });
     };
     if (signal.aborted) stop();
@@ -244,7 +270,10 @@ async function untilInterrupted<T>(work: Promise<T>, signal: AbortSignal): Promi
     work.then(
       (value) => value,
       // A subprocess that the signal ended looks like a failure of its own.
-      async (error: unknown) => (signal.aborted ? await interrupted : Promise.reject(error)),
+      async (error: unknown) => {
+        if (!signal.aborted || undisturbed.any) throw error;
+        return await interrupted;
+      },
     ),
     interrupted,
   ]);

@@ -1,7 +1,7 @@
 import { rename, rm, stat } from "node:fs/promises";
-import { startProgram, waitForLeader } from "#runtime";
+import { programStates, startProgram, waitForLeader } from "#runtime";
 import { readCredential, type Descriptor, type MemberDescriptor } from "#stack";
-import { exists, makeDirectory, waitFor } from "#system";
+import { CtmError, exists, makeDirectory, waitFor } from "#system";
 import { pgbackrest } from "../../infra/backup/pgbackrest.ts";
 import { asSuperuser, provisioningOf, type Provisioning } from "../../infra/postgres/connection.ts";
 import { forgetHistory } from "../../infra/postgres/etcd.ts";
@@ -9,6 +9,7 @@ import { clusterOf, endpointsOf } from "../../infra/postgres/patroni.ts";
 import { scramVerifier } from "../../infra/provider/types/secret.ts";
 import type { Stack } from "../open-stack.ts";
 import { openPorts } from "./cluster-stop.ts";
+import { watchStandbys } from "./standby-watch.ts";
 
 /** Patroni starts the server, replays what a crash left, and takes the leader's role. */
 const leaderTimeoutMs = 10 * 60_000;
@@ -24,13 +25,14 @@ const logins = ["ctm_migrator", "ctm_api", "ctm_query", "ctm_monitor", "ctm_repl
  * that WAL is archived. No member may run.
  *
  * @param options.standbys `anew` where the member's data is not what they had
+ * @returns the timeline on which the member leads
  * @throws CtmError `etcd-unreachable`, `deadline-passed`, `command-failed`
  */
 export async function startClusterOn(
   { descriptor, paths }: Stack,
   member: MemberDescriptor,
   options: { standbys: "anew" | "as they are"; report: (line: string) => void },
-): Promise<void> {
+): Promise<{ timeline: number }> {
   const { report } = options;
   const standbys = descriptor.postgres.members.filter(({ name }) => name !== member.name);
   // The proxy is closed.
@@ -39,7 +41,7 @@ export async function startClusterOn(
   report(`starting ${member.name}`);
   await startProgram(descriptor.supervisor, member.name);
   let shown = "";
-  await waitFor(
+  const timeline = await waitFor(
     `${member.name} to lead`,
     leaderTimeoutMs,
     async () => {
@@ -49,11 +51,16 @@ export async function startClusterOn(
       if (state !== shown) report(`waiting for ${member.name} to lead: ${(shown = state)}`);
       if (state !== "leader running") throw new Error(state);
       // Patroni has the role before the server has promoted.
-      await asSuperuser(direct, "postgres", async (client) => {
-        const { rows } = await client.query("SELECT pg_is_in_recovery() AS standby");
-        if (rows[0]?.["standby"] !== false) throw new Error("not writable yet");
+      return await asSuperuser(direct, "postgres", async (client) => {
+        const { rows } = await client.query<{ timeline: number | null }>(
+          `SELECT CASE WHEN NOT pg_is_in_recovery()
+                    THEN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer
+                  END AS timeline`,
+        );
+        const writes = rows[0]?.timeline ?? undefined;
+        if (writes === undefined) throw new Error("not writable yet");
+        return writes;
       });
-      return true;
     },
     { intervalMs: 300, next: `ctm logs ${member.name}` },
   );
@@ -76,28 +83,56 @@ export async function startClusterOn(
     ["check"],
     { timeoutMs: checkTimeoutMs },
   );
+  return { timeline };
 }
 
-/** Waits until every standby streams from the leader. */
+/**
+ * Waits until every standby runs, for hours while it is copied, and no longer than it takes to see
+ * that one cannot come. Patroni goes on trying in every case.
+ *
+ * @throws CtmError `interrupted`, `standby-failed`, `deadline-passed`
+ */
 export async function waitForStandbys(
   descriptor: Descriptor,
+  signal: AbortSignal,
   report: (line: string) => void,
 ): Promise<void> {
+  const standbys = descriptor.postgres.members.map(({ name }) => name);
+  const watch = watchStandbys();
   let shown = "";
-  await waitFor(
+  const failure = await waitFor(
     "every standby to stream",
     standbyTimeoutMs,
     async () => {
-      const { members } = await clusterOf(endpointsOf(descriptor));
+      if (signal.aborted) {
+        return new CtmError("interrupted", "the standbys were not waited for", {
+          next: "ctm status shows when they stream",
+        });
+      }
+      const [{ members }, programs] = await Promise.all([
+        clusterOf(endpointsOf(descriptor)),
+        programStates(descriptor.supervisor),
+      ]);
       const states = members.map(({ name, role, state }) => `${name} ${role} ${state}`).join(", ");
       if (states !== shown) report(`waiting for the standbys: ${(shown = states)}`);
       const ready = members.filter(
         ({ role, state }) => role === "leader" || ["streaming", "running"].includes(state),
       );
-      return ready.length === descriptor.postgres.members.length ? true : undefined;
+      if (ready.length === descriptor.postgres.members.length) return null;
+      const sights = standbys.map((name) => ({
+        name,
+        state: members.find((each) => each.name === name)?.state,
+        program: programs?.get(name),
+      }));
+      const failed = watch(sights, Date.now());
+      if (failed === undefined) return undefined;
+      return new CtmError("standby-failed", `${failed.name} does not come: ${failed.why}`, {
+        next: `ctm logs ${failed.name}; Patroni goes on trying`,
+      });
     },
     { intervalMs: 500, next: "ctm status" },
   );
+  if (failure !== null) throw failure;
 }
 
 /** Passwords changed after the target are in the credentials and not in the data. */

@@ -51,12 +51,30 @@ const freshTimeoutMs = 10 * 60_000;
 
 /**
  * Restores the cluster where it stands. The old data is set aside and comes back by itself when
- * anything fails before the target is reached; after that, `undoRestore` brings it back.
+ * anything fails before the target is reached, a signal included; once it is reached, the cluster is
+ * started on it whatever signal comes. After that, `undoRestore` brings the old data back.
  *
  * @param plan without problems, and confirmed
  * @throws CtmError of the step that failed; the message says where the data is
  */
 export async function restoreInPlace(
+  stack: Stack,
+  plan: Plan,
+  gathered: Gathered,
+  context: Context,
+): Promise<InPlaceOutcome> {
+  const outcome = await context.undisturbed(
+    async () => await restoreAndStart(stack, plan, gathered, context),
+  );
+  await standbysOrElse(
+    stack,
+    `the restore to ${targetText(plan.target)} is done: ${outcome.member} leads on it and the ports are open; the old data is in ${outcome.kept}`,
+    context,
+  );
+  return outcome;
+}
+
+async function restoreAndStart(
   stack: Stack,
   plan: Plan,
   gathered: Gathered,
@@ -125,10 +143,8 @@ export async function restoreInPlace(
     checkNewTimeline(await instance.promote(), gathered.facts.archive);
     await stopServer(directories, "fast");
     await enter("starting");
-    await startClusterOn(stack, member, { standbys: "anew", report });
+    const { timeline } = await startClusterOn(stack, member, { standbys: "anew", report });
     const downMs = Date.now() - begun;
-    await waitForStandbys(descriptor, report);
-    const { timeline } = await controlOf(descriptor, member);
     const expiresAt = new Date(Date.now() + keptDays * 86_400_000).toISOString();
     await enter("done", { expiresAt });
     await rm(directories.work, { recursive: true, force: true });
@@ -161,11 +177,42 @@ export async function restoreInPlace(
 
 /**
  * Brings the data of before the restore back, from whatever step it was in. What was written since
- * is in the archive only.
+ * is in the archive only. A signal does not end it in its middle.
  *
  * @throws CtmError `kept-data-missing`, and of the step that failed; it can be called again
  */
 export async function undoRestore(
+  stack: Stack,
+  state: RestoreState,
+  context: Pick<Context, "env" | "signal" | "progress" | "undisturbed">,
+): Promise<void> {
+  const signal = new AbortController().signal;
+  await context.undisturbed(async () => await bringAllBack(stack, state, { ...context, signal }));
+  await standbysOrElse(
+    stack,
+    `the data of before the restore is back: ${state.member} leads on it and the ports are open`,
+    context,
+  );
+}
+
+/** The standbys come last, and what is done without them is not undone for their sake. */
+async function standbysOrElse(
+  { descriptor }: Stack,
+  done: string,
+  { signal, progress }: Pick<Context, "signal" | "progress">,
+): Promise<void> {
+  try {
+    await waitForStandbys(descriptor, signal, (line) => progress.step(line));
+  } catch (error) {
+    if (!(error instanceof CtmError)) throw error;
+    throw new CtmError(error.code, `${error.message}\n${done}`, {
+      ...(error.next === undefined ? {} : { next: error.next }),
+      cause: error,
+    });
+  }
+}
+
+async function bringAllBack(
   stack: Stack,
   state: RestoreState,
   context: Pick<Context, "env" | "signal" | "progress">,
@@ -188,7 +235,6 @@ export async function undoRestore(
     standbys: state.promoted ? "anew" : "as they are",
     report,
   });
-  await waitForStandbys(descriptor, report);
   await rm(directories.work, { recursive: true, force: true });
   await forgetRestoreState(paths);
 }
@@ -300,11 +346,20 @@ async function putBack(
   error: unknown,
 ): Promise<CtmError> {
   context.progress.clear();
-  // Ctrl-C ended the restore; it may not end the way back.
-  const undisturbed = { ...context, signal: new AbortController().signal };
-  const reason = error instanceof CtmError ? error : undefined;
+  // Ctrl-C ended the restore; it may not end the way back. A subprocess that it ended looks like a
+  // failure of its own.
+  const reason = context.signal.aborted
+    ? new CtmError("interrupted", "the restore was stopped by a signal")
+    : error instanceof CtmError
+      ? error
+      : undefined;
+  const signal = new AbortController().signal;
   try {
-    await undoRestore(stack, state, undisturbed);
+    await bringAllBack(stack, state, { ...context, signal });
+    // One that does not come is no news of this restore: `ctm status` has it.
+    await waitForStandbys(stack.descriptor, context.signal, (line) =>
+      context.progress.step(line),
+    ).catch(() => undefined);
   } catch (second) {
     return new CtmError(
       "restore-half-done",
