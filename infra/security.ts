@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { userInfo } from "node:os";
 import { authorityFiles, credentialPath, type CredentialName, type StackPaths } from "#stack";
 import { Authority, Certificate, Secret, SecretFile } from "./provider/resources.ts";
+import { locksOf } from "./secrets/lock.ts";
 import type { SystemUsers } from "./runtime/local/local-runtime.ts";
 import { listenAddress, type Topology } from "./topology.ts";
 
@@ -117,12 +118,8 @@ export class Security extends pulumi.ComponentResource {
     this.etcd = { ...pathsOf("etcd"), fingerprint: etcd.fingerprint };
     this.provisioning = pathsOf("provisioning");
 
-    const secret = (
-      credential: CredentialName,
-      prefix: string,
-      kept: boolean,
-      opens: string | null = null,
-    ): Secret =>
+    const locks = locksOf(paths);
+    const secret = (credential: CredentialName, prefix: string, kept: boolean): Secret =>
       new Secret(
         credential,
         {
@@ -131,7 +128,7 @@ export class Security extends pulumi.ComponentResource {
           prefix,
           generation: 1,
           keep: kept ? topology.keep(credential) : null,
-          opens,
+          opens: locks.get(credential) ?? null,
           file: "intact",
         },
         child,
@@ -143,7 +140,7 @@ export class Security extends pulumi.ComponentResource {
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- one entry for each login role
     this.passwords = Object.fromEntries(passwords) as Record<LoginRole, Secret>;
     this.patroniRest = secret("patroni-rest", "ctm:", false);
-    this.repositoryCipher = secret("repository-cipher", "", true, topology.repository);
+    this.repositoryCipher = secret("repository-cipher", "", true);
     this.settingsKey = secret("settings-key", "", true);
 
     const passwordFile = new SecretFile(
@@ -159,7 +156,8 @@ export class Security extends pulumi.ComponentResource {
       },
       { parent: this, dependsOn: args.after, additionalSecretOutputs: ["content"] },
     );
-    this.ready = [authority, server, etcd, provisioning, passwordFile];
+    // The key of encrypted settings is there before the database, and goes after it.
+    this.ready = [authority, server, etcd, provisioning, passwordFile, this.settingsKey];
     this.registerOutputs({});
   }
 }

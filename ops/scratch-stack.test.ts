@@ -1,4 +1,4 @@
-import { mkdir, stat, writeFile } from "node:fs/promises";
+import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { basename, join } from "node:path";
@@ -388,6 +388,41 @@ describe("doctor", () => {
     expect(texts).toContain(
       `certificates: ${home}/local/tls/ca.crt expires in 1 day -> npm run up issues a new one`,
     );
+  });
+
+  test("names the encrypted settings that the stack's key does not open", async () => {
+    const functions = new URL("../database/repeatable/13_settings.sql", import.meta.url);
+    const [key, other] = ["k".repeat(43), "o".repeat(43)];
+    await stack.sql(
+      `SET ROLE ctm_owner;
+       CREATE TABLE configuration_settings
+         (setting_key varchar(255), setting_value jsonb, is_encrypted boolean);
+       ${await readFile(functions, "utf8")}
+       INSERT INTO configuration_settings VALUES ('in.clear', '1', false),
+         ('smtp.password', encrypt_setting('smtp.password', '"p"', '${key}'), true);`,
+      "taskmaster",
+    );
+    const path = join(stack.home, "local/credentials/settings-key");
+    const settings = async (): Promise<string[]> => {
+      const { out } = await ctm(["doctor", "--json"]);
+      return JSON.parse(out)
+        .findings.filter(({ check }: { check: string }) => check === "settings")
+        .map(({ ok, message, next }: Record<string, string>) => `${ok} ${message} -> ${next}`);
+    };
+    expect(await settings()).toEqual([
+      `false ${path} does not exist -> npm run up writes it anew from the stack's state`,
+    ]);
+    await writeFile(path, `${key}\n`, { mode: 0o600 });
+    expect(await settings()).toEqual(["true 1 encrypted, opened by the stack's key -> null"]);
+    await stack.sql(
+      `INSERT INTO configuration_settings VALUES
+         ('of.another', encrypt_setting('of.another', '"p"', '${other}'), true),
+         ('moved', encrypt_setting('elsewhere', '"p"', '${key}'), true)`,
+      "taskmaster",
+    );
+    expect(await settings()).toEqual([
+      `false ${path} does not open moved, of.another -> docs/runbooks/lost-settings-key.md`,
+    ]);
   });
 });
 

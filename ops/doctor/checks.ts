@@ -1,6 +1,8 @@
 import { X509Certificate } from "node:crypto";
 import { access, constants, readdir, readFile, stat, statfs } from "node:fs/promises";
 import { delimiter, join } from "node:path";
+import { DatabaseError } from "pg";
+import { credentialPath, readCredential } from "#stack";
 import { CtmError, isMissing, isRoot, messageOf } from "#system";
 import type { Context } from "../command.ts";
 import { connected, stackConnection, type LoginRole } from "../facts/connection.ts";
@@ -232,7 +234,10 @@ const checkOwners: Check = async ({ descriptor }, context) => {
 const checkServices: Check = async (stack, context) => {
   const probes = await gather(stack, context);
   const problems = judge(stack.descriptor, probes, new Date());
-  const closer = probes.rw.facts === null ? [] : await checkLogins(stack);
+  const closer =
+    probes.rw.facts === null
+      ? []
+      : [...(await checkLogins(stack)), ...(await checkEncryptedSettings(stack))];
   return [
     ...(problems.length === 0
       ? [good("services", "every part answers and is well")]
@@ -277,6 +282,48 @@ async function checkLogins(stack: Stack): Promise<Finding[]> {
   const problems = found.flat();
   if (problems.length > 0) return problems;
   return [good("logins", `${countText(loginRoles.length, "role")} can log in`)];
+}
+
+/** SQLSTATEs of decrypt_setting: with another key than this one; written for another setting. */
+const shut = new Set(["39000", "XX001"]);
+
+/** Whether the stack's key opens what is encrypted; nothing else tells before a value is needed. */
+async function checkEncryptedSettings(stack: Stack): Promise<Finding[]> {
+  const check = "settings";
+  try {
+    const key = await readCredential(stack.paths, "settings-key");
+    const config = await stackConnection(stack, "ctm_migrator");
+    return await connected(config, async (client) => {
+      const { rows } = await client.query<{ name: string; ciphertext: string }>(
+        `SELECT setting_key AS name, setting_value #>> '{}' AS ciphertext
+           FROM configuration_settings WHERE is_encrypted ORDER BY 1`,
+      );
+      const names: string[] = [];
+      for (const { name, ciphertext } of rows) {
+        try {
+          await client.query("SELECT decrypt_setting($1, $2, $3)", [name, ciphertext, key]);
+        } catch (error) {
+          if (!(error instanceof DatabaseError && shut.has(error.code ?? ""))) throw error;
+          names.push(name);
+        }
+      }
+      if (names.length === 0) {
+        return [good(check, `${rows.length} encrypted, opened by the stack's key`)];
+      }
+      return [
+        bad(
+          check,
+          `${credentialPath(stack.paths, "settings-key")} does not open ${names.join(", ")}`,
+          "docs/runbooks/lost-settings-key.md",
+        ),
+      ];
+    });
+  } catch (error) {
+    // No such table or function yet: the schema says so itself.
+    if (error instanceof DatabaseError && /^42(P01|883)$/.test(error.code ?? "")) return [];
+    if (error instanceof CtmError) return [bad(check, error.message, error.next ?? "run as root")];
+    return [bad(check, messageOf(error), "ctm status")];
+  }
 }
 
 function good(check: string, message: string): Finding {

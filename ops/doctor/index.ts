@@ -5,7 +5,7 @@ import { countText } from "../text.ts";
 import { findings } from "./checks.ts";
 
 export const command = defineCommand({
-  help: "Looks at everything that has been seen to go wrong: programs, credentials, certificates, disks, owners of files, every service, logins, the schema. Says what to do about each. Exits 3 when something is wrong. Changes nothing.",
+  help: "Looks at everything that has been seen to go wrong: programs, credentials, certificates, disks, owners of files, every service, logins, encrypted settings, the schema. Says what to do about each. Exits 3 when something is wrong. Changes nothing.",
   examples: [{ run: "ctm doctor", does: "what is wrong, and what to do" }],
   arguments: {},
   flags: {},

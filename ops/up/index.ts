@@ -2,7 +2,6 @@ import { z } from "zod";
 import { CtmError, exists, messageOf } from "#system";
 import {
   backendFiles,
-  credentialPath,
   readDescriptor,
   readDescriptorIfExists,
   stackPaths,
@@ -10,7 +9,6 @@ import {
   type StackPaths,
 } from "#stack";
 import { startCluster } from "#runtime";
-import { isPassphraseLost, passphraseLost } from "../../infra/backup/lost-passphrase.ts";
 import type { Configuration } from "../../infra/config.ts";
 import { provisioningOf } from "../../infra/postgres/connection.ts";
 import {
@@ -28,6 +26,7 @@ import {
   type Workspace,
 } from "../../infra/automation/index.ts";
 import { clientOf } from "../../infra/cloudflare/find-existing.ts";
+import { lossesOf } from "../../infra/secrets/lock.ts";
 import { defineCommand, type Context } from "../command.ts";
 import { refuseHalfDoneRestore } from "../recovery/restore-state.ts";
 import { applyProgram, told } from "./apply.ts";
@@ -71,19 +70,17 @@ export const command = defineCommand({
     const paths = stackPaths(context.stack, context.env);
     await checkHome(paths);
     await refuseHalfDoneRestore(paths);
-    const lock = {
-      repository: paths.repository,
-      credential: credentialPath(paths, "repository-cipher"),
-    };
-    const isLost = await isPassphraseLost(lock);
+    const losses = await lossesOf(paths);
     // Before the engine makes an empty state, which would look as if the old one were there.
-    if (isLost && !(await mayHaveState(paths, context.env))) throw passphraseLost(lock);
+    if (losses[0] !== undefined && !(await mayHaveState(paths, context.env))) throw losses[0].error;
     report("making Pulumi ready");
     const workspace = await openWorkspace(context.stack, told(context), context.env);
     await takeTurn(workspace, report);
     report("opening the stack's state");
     const configuration = await selectStack(workspace);
-    if (isLost && !(await hasResources(workspace, "repository-cipher"))) throw passphraseLost(lock);
+    for (const { name, error } of losses) {
+      if (!(await hasResources(workspace, name))) throw error;
+    }
 
     const before = await readDescriptorIfExists(context.stack, paths);
     if (before !== undefined) await startOrRepair(workspace, before, context);

@@ -88,7 +88,11 @@ export class Home {
   }
 
   /** Runs SQL as the owner through the read-write or read-only port. */
-  async owner(sql: string, port: "rw" | "ro" = "rw"): Promise<QueryResult> {
+  async owner(
+    sql: string,
+    port: "rw" | "ro" = "rw",
+    values: readonly string[] = [],
+  ): Promise<QueryResult> {
     const { postgres, tls } = await this.descriptor();
     const settings = await loginSettings(
       { ...postgres[port], authority: tls.authority },
@@ -100,7 +104,7 @@ export class Home {
     );
     return await using(new Client(settings), async (client) => {
       await client.query("SET ROLE ctm_owner");
-      return await client.query(sql);
+      return await client.query(sql, [...values]);
     });
   }
 

@@ -174,7 +174,7 @@ const secretCase = defineCase<FolderScene>({
     prefix: "ctm:",
     generation: 1,
     keep: keepIn(folder, "ctm_api"),
-    opens: join(folder, "repository"),
+    opens: { of: "repository" as const, folder: join(folder, "repository") },
     file: "intact",
   }),
   drift: [

@@ -11,14 +11,11 @@ import {
   makeDirectory,
   readFileIfExists,
   writeFileAtomic,
+  type CtmError,
 } from "#system";
 import { endRemoval, keepSchema, keptPath } from "#stack";
-import {
-  isPassphraseLost,
-  passphraseLost,
-  readGenerated,
-  type Lock,
-} from "../../backup/lost-passphrase.ts";
+import { readGenerated } from "../../secrets/generated.ts";
+import { lockSchema, lossOf } from "../../secrets/lock.ts";
 import { defineResourceType } from "../resource-type.ts";
 
 const inputs = z.strictObject({
@@ -31,8 +28,8 @@ const inputs = z.strictObject({
   /** Another value makes a new secret. */
   generation: z.int().min(1),
   keep: keepSchema.nullable(),
-  /** Repository that only this secret opens: while it holds anything, no other secret is made. */
-  opens: z.string().startsWith("/").nullable(),
+  /** What only this secret opens: while it holds anything, no other secret is made. */
+  opens: lockSchema.nullable(),
   /** What the file shall be: `intact`. What it is can be something else. */
   file: z.string(),
 });
@@ -51,15 +48,14 @@ export const secret = defineResourceType<SecretInputs, SecretOutputs>({
   replacedBy: ["path", "prefix", "generation"],
   ignoredInDiff: ["keep", "opens"],
   async refuse(wanted) {
-    const lock = lockOf(wanted);
-    if (lock === undefined || !(await isPassphraseLost(lock))) return undefined;
-    return { property: "opens", reason: passphraseLost(lock).text };
+    const loss = await lossBy(wanted);
+    return loss === undefined ? undefined : { property: "path", reason: loss.text };
   },
   async create(wanted) {
     // What a killed run wrote is taken over: something may have been set to it already.
     const written = await readGenerated(wanted.path, wanted.prefix);
-    const lock = lockOf(wanted);
-    if (lock !== undefined && (await isPassphraseLost(lock))) throw passphraseLost(lock);
+    const loss = await lossBy(wanted);
+    if (loss !== undefined) throw loss;
     const value = written ?? wanted.prefix + randomBytes(32).toString("base64url");
     await write(wanted, value);
     await endRemoval(wanted.keep);
@@ -80,8 +76,9 @@ export const secret = defineResourceType<SecretInputs, SecretOutputs>({
   },
 });
 
-function lockOf({ opens, path }: SecretInputs): Lock | undefined {
-  return opens === null ? undefined : { repository: opens, credential: path };
+/** What making this one anew would lose. */
+async function lossBy({ opens, path, prefix }: SecretInputs): Promise<CtmError | undefined> {
+  return opens === null ? undefined : await lossOf(opens, path, prefix);
 }
 
 async function write(wanted: SecretInputs, value: string): Promise<void> {

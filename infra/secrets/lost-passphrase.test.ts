@@ -7,14 +7,16 @@ import type { Properties } from "../provider/resource-type.ts";
 import { ProviderClient } from "../provider/testing/provider-client.ts";
 import { ownUser } from "../provider/testing/temporary.ts";
 import { secret } from "../provider/types/secret.ts";
-import { isPassphraseLost, type Lock } from "./lost-passphrase.ts";
+import { lossOf } from "./lock.ts";
 
 let folder: string;
-let lock: Lock;
+let repository: string;
+let credential: string;
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "ctm-passphrase-"));
-  lock = { repository: join(folder, "repository"), credential: join(folder, "repository-cipher") };
+  repository = join(folder, "repository");
+  credential = join(folder, "repository-cipher");
 });
 
 afterEach(async () => {
@@ -22,22 +24,28 @@ afterEach(async () => {
 });
 
 async function fillRepository(): Promise<void> {
-  await mkdir(join(lock.repository, "archive"), { recursive: true });
+  await mkdir(join(repository, "archive"), { recursive: true });
+}
+
+async function isLost(): Promise<boolean> {
+  return (
+    (await lossOf({ of: "repository", folder: repository }, credential))?.code === "passphrase-lost"
+  );
 }
 
 const passphrase = "p".repeat(43);
 
 describe("a passphrase", () => {
   it("is not lost where there is no repository, or an empty one", async () => {
-    expect(await isPassphraseLost(lock)).toBe(false);
-    await mkdir(lock.repository);
-    expect(await isPassphraseLost(lock)).toBe(false);
+    expect(await isLost()).toBe(false);
+    await mkdir(repository);
+    expect(await isLost()).toBe(false);
   });
 
   it("is not lost where its file is", async () => {
     await fillRepository();
-    await writeFile(lock.credential, `${passphrase}\n`);
-    expect(await isPassphraseLost(lock)).toBe(false);
+    await writeFile(credential, `${passphrase}\n`);
+    expect(await isLost()).toBe(false);
   });
 
   it.each([
@@ -46,8 +54,8 @@ describe("a passphrase", () => {
     ["was cut off", "p".repeat(20)],
   ])("is lost where its file %s", async (_, content) => {
     await fillRepository();
-    if (content !== undefined) await writeFile(lock.credential, content);
-    expect(await isPassphraseLost(lock)).toBe(true);
+    if (content !== undefined) await writeFile(credential, content);
+    expect(await isLost()).toBe(true);
   });
 });
 
@@ -59,12 +67,12 @@ describe("the resource", () => {
   beforeEach(async () => {
     client = await ProviderClient.serving([secret]);
     inputs = {
-      path: lock.credential,
+      path: credential,
       owner: ownUser,
       prefix: "",
       generation: 1,
       keep: null,
-      opens: lock.repository,
+      opens: { of: "repository", folder: repository },
       file: "intact",
     };
   });
@@ -78,19 +86,19 @@ describe("the resource", () => {
     const [failure, ...more] = await client.check(token, inputs);
     expect(more).toEqual([]);
     expect(failure).toEqual({
-      property: "opens",
-      reason: `passphrase-lost: ${lock.repository} holds backups, and their passphrase is neither in ${lock.credential} nor in Pulumi's state; another one does not open them, so none was made\nnext: docs/runbooks/lost-passphrase.md: it is in the escrow, and in each member's pgbackrest.conf`,
+      property: "path",
+      reason: `passphrase-lost: ${repository} holds backups, and their passphrase is neither in ${credential} nor in Pulumi's state; another one does not open them, so none was made\nnext: docs/runbooks/lost-passphrase.md: it is in the escrow, and in each member's pgbackrest.conf`,
     });
     await expect(client.create(token, inputs)).rejects.toThrow("passphrase-lost");
-    expect(await exists(lock.credential)).toBe(false);
+    expect(await exists(credential)).toBe(false);
   });
 
   it("is written anew from the state, which still has it", async () => {
     const { id, state } = await client.create(token, inputs);
     await fillRepository();
-    await rm(lock.credential);
+    await rm(credential);
     expect(await client.check(token, inputs, state)).toEqual([]);
     await client.update(token, id, state, inputs);
-    expect(await isPassphraseLost(lock)).toBe(false);
+    expect(await isLost()).toBe(false);
   });
 });
