@@ -8,6 +8,7 @@ import type { Stack } from "../open-stack.ts";
 import { readArchive, type RepositoryDescriptor } from "./archive.ts";
 import type { LiveWal } from "./lineage.ts";
 import type { World } from "./locate.ts";
+import { filesOf, readMarks } from "./marks.ts";
 import type { PlanFacts } from "./plan.ts";
 import { readMeasurements } from "./rates.ts";
 import { walSource } from "./wal-source.ts";
@@ -46,9 +47,10 @@ export async function gather(
   context.progress.step(`listing the repository ${repository.name}`);
   // Asked first: what it calls archived by now has to be in the listing that follows.
   const live = await liveWal(stack).catch(() => null);
-  const [listing, measurements] = await Promise.all([
+  const [listing, measurements, marks] = await Promise.all([
     readArchive(descriptor, context, repository),
     readMeasurements(paths),
+    readMarks(paths),
   ]);
   const archive = listing.archives.at(-1);
   if (archive === undefined) {
@@ -74,6 +76,7 @@ export async function gather(
       archive,
       backups,
       live,
+      filesOf: (schema, table) => filesOf(marks, schema, table),
       now,
       source: walSource(descriptor, context, repository, archive, live?.directory),
       progress: context.progress,

@@ -44,6 +44,8 @@ export interface World {
   /** Of this archive, oldest first. */
   backups: readonly Backup[];
   live: LiveWal | null;
+  /** Files that a table had when rows were counted, such as base/16384/16500. */
+  filesOf(schema: string, table: string): ReadonlySet<string>;
   source: WalSource;
   now: Date;
   progress: { step(text: string): void; detail(text: string): void };
@@ -193,6 +195,7 @@ async function dropPlace(
   const all: Drop[] = [];
   /** Commits that removed files; others are looked for beside their marks. */
   const removals: Removal[] = [];
+  const known = world.filesOf(target.schema, target.table);
   let left = Infinity;
   let oldest: Step | undefined;
   world.progress.step(`looking for ${targetText(target)} in WAL`);
@@ -214,14 +217,27 @@ async function dropPlace(
       all.push({ ...mark, lsn: commit.lsn, at: dateOf(commit) });
     }
     oldest = chunk[0];
-    if (all.filter((drop) => isOf(target, drop)).length >= target.drop) {
+    const found = all.filter((drop) => isOf(target, drop)).length;
+    if (Math.max(found, lossesOf(known, removals).length) >= target.drop) {
       left = Math.min(left, furtherSegments) - chunk.length;
     }
     if (left <= 0) break;
   }
   const drops = all.filter((drop) => isOf(target, drop));
   const chosen = drops[target.drop - 1];
-  if (chosen === undefined) throw dropNotFound(target, all, removals, oldest);
+  if (chosen === undefined) {
+    const loss = drops.length === 0 ? lossesOf(known, removals)[target.drop - 1] : undefined;
+    if (loss === undefined) throw dropNotFound(target, all, removals, oldest);
+    const { commit, file } = loss;
+    return place(
+      timeline,
+      { kind: "lsn", lsn: commit.lsn, inclusive: false },
+      {
+        at: dateOf(commit),
+        found: `by its file alone: ${target.schema}.${target.table} lost ${file} at ${isoOf(commit)}, transaction ${commit.xid}. No mark says why: it may have been a rewrite such as VACUUM FULL. Look first, with --into DIR`,
+      },
+    );
+  }
   return place(
     timeline,
     { kind: "lsn", lsn: chosen.lsn, inclusive: false },
@@ -272,6 +288,16 @@ function dropNotFound(
           ]),
     ].join("\n"),
     { next: "ctm restore --into DIR --to before:LSN, and look", exitCode: 3 },
+  );
+}
+
+/** Commits that removed a file which the table is known to have had, newest first. */
+function lossesOf(
+  known: ReadonlySet<string>,
+  removals: readonly Removal[],
+): { commit: Ending; file: string }[] {
+  return removals.flatMap(({ commit }) =>
+    commit.filesRemoved.filter((file) => known.has(file)).map((file) => ({ commit, file })),
   );
 }
 

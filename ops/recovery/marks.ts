@@ -7,6 +7,7 @@ import type { StackPaths } from "#stack";
 import { isMissing, writeFileAtomic } from "#system";
 import { connected, stackConnection } from "../facts/connection.ts";
 import type { Stack } from "../open-stack.ts";
+import { readTableName } from "./table-name.ts";
 
 const mark = z.strictObject({
   at: z.iso.datetime(),
@@ -17,6 +18,8 @@ const mark = z.strictObject({
   open: z.array(z.string()),
   /** Rows by table; a table that takes too long to count is left out. */
   rows: z.record(z.string(), z.int()),
+  /** File by table, such as base/16384/16500. Older marks have none. */
+  files: z.record(z.string(), z.string()).default({}),
 });
 
 /** What the tables held at a place in WAL: what a drill compares a recovery with. */
@@ -30,7 +33,7 @@ const countMs = 10_000;
 
 /** Every table of ours, partitions through their parent. */
 export const tablesQuery = `
-  SELECT format('%I.%I', n.nspname, c.relname) AS name
+  SELECT format('%I.%I', n.nspname, c.relname) AS name, pg_relation_filepath(c.oid) AS file
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
    WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p'
      AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
@@ -49,7 +52,9 @@ export async function takeMark(stack: Stack): Promise<Mark | undefined> {
     await client.query(`SET ROLE ${client.escapeIdentifier(owner)}`);
     const place = await snapshotAtKnownPlace(client);
     if (place === undefined) return undefined;
-    const { rows: tables } = await client.query<{ name: string }>(tablesQuery);
+    const { rows: tables } = await client.query<{ name: string; file: string | null }>(tablesQuery);
+    const files: Record<string, string> = {};
+    for (const { name, file } of tables) if (file !== null) files[name] = file;
     const rows: Record<string, number> = {};
     const deadline = Date.now() + countMs;
     for (const { name } of tables) {
@@ -61,7 +66,7 @@ export async function takeMark(stack: Stack): Promise<Mark | undefined> {
     // A recovery stops before the first record that begins at the place: there has to be one.
     await client.query("SELECT pg_logical_emit_message(false, 'ctm.mark', $1)", [place.lsn]);
     await client.query("COMMIT");
-    return { at: new Date().toISOString(), ...place, rows };
+    return { at: new Date().toISOString(), ...place, rows, files };
   });
   if (taken !== undefined) await remember(stack.paths, taken);
   return taken;
@@ -75,6 +80,20 @@ export async function readMarks(paths: StackPaths): Promise<Mark[]> {
     if (isMissing(error)) return [];
     throw error;
   }
+}
+
+/** Every file that a table was seen to have. */
+export function filesOf(
+  marks: readonly Pick<Mark, "files">[],
+  schema: string,
+  table: string,
+): Set<string> {
+  const entries = marks.flatMap(({ files }) => Object.entries(files));
+  const own = entries.filter(([name]) => {
+    const read = readTableName(name);
+    return read?.schema === schema && read.name === table;
+  });
+  return new Set(own.map(([, file]) => file));
 }
 
 /**

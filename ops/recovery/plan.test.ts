@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Backup } from "../facts/repository.ts";
 import { locate, type Place, type World } from "./locate.ts";
+import { filesOf } from "./marks.ts";
 import { makePlan, type PlanFacts } from "./plan.ts";
 import { parseBeforeDrop, parseTarget, type Target } from "./target.ts";
 import { fakeBackup, fakeListing, minute, type FakeTimeline } from "./testing/fake-listing.ts";
@@ -30,6 +31,7 @@ function scene(
     without?: string[];
     records?: readonly WalRecord[];
     live?: PlanFacts["live"];
+    files?: Record<string, string>;
     freeBytes?: number;
   } = {},
 ): Scene {
@@ -58,6 +60,7 @@ function scene(
       archive: shown,
       backups,
       live,
+      filesOf: (schema, table) => filesOf([{ files: given.files ?? {} }], schema, table),
       now,
       progress: { step: () => undefined, detail: () => undefined },
       signal: new AbortController().signal,
@@ -193,6 +196,26 @@ describe("where a target is", () => {
           `WAL does not tell a DROP from a rewrite such as VACUUM FULL:\n  --to before:${formatLsn(lsnOfSegment(33) + 4096n)}  .*, transaction 777: base/5/16385 base/5/16388`,
         ),
       ),
+    });
+  });
+
+  test("without a mark, the file that the table is known to have had tells, and says so", async () => {
+    const files = { "public.tasks": "base/5/16385", 'sales."Old Tasks"': "base/5/16400" };
+    const records = [
+      commit(776, 32, ["base/5/16400"]),
+      commit(777, 33, ["base/5/16388", "base/5/16385"]),
+    ];
+    const { world } = scene({ records, files });
+    expect(await locate(parseBeforeDrop("tasks", 1), world)).toMatchObject({
+      stop: { kind: "lsn", lsn: lsnOfSegment(33) + 4096n, inclusive: false },
+      found: expect.stringContaining("by its file alone: public.tasks lost base/5/16385 at"),
+      drops: [],
+    });
+    expect(await locate(parseBeforeDrop("sales.Old Tasks", 1), world)).toMatchObject({
+      stop: { lsn: lsnOfSegment(32) + 4096n },
+    });
+    await expect(locate(parseBeforeDrop("tasks", 2), world)).rejects.toMatchObject({
+      code: "drop-not-found",
     });
   });
 
