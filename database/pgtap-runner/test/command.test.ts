@@ -1,6 +1,6 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rename, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -351,19 +351,27 @@ test("--watch runs again what changes", async () => {
   });
   let stdout = "";
   const waits = (): number => stdout.split("waiting for changes\n").length - 1;
+  let told = 0;
+  /** What was said since the last time, once it waits again. */
   const nextWait = async (count: number): Promise<string> => {
-    const before = stdout.length;
     while (waits() < count) await once(child.stdout, "data");
-    return stdout.slice(before);
+    const said = stdout.slice(told);
+    told = stdout.length;
+    return said;
+  };
+  /** As an editor saves: nobody sees a file without its content. */
+  const save = async (path: string, content: string): Promise<void> => {
+    await writeFile(`${path}.new`, content);
+    await rename(`${path}.new`, path);
   };
   child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
   const exit = once(child, "exit");
   await nextWait(1);
   expect(stdout.match(/^[✓✗] \S+/gm)).toEqual(["✓ good.sql", "✓ other.sql"]);
-  await writeFile(join(directory, "good.sql"), sound("x").replace("pass", "fail"));
+  await save(join(directory, "good.sql"), sound("x").replace("pass", "fail"));
   expect((await nextWait(2)).match(/^[✓✗] \S+/gm)).toEqual(["✗ good.sql"]);
   await mkdir(join(directory, "more"));
-  await writeFile(join(directory, "more", "new.sql"), sound("new"));
+  await save(join(directory, "more", "new.sql"), sound("new"));
   expect((await nextWait(3)).match(/^[✓✗] \S+/gm)).toEqual(["✓ more/new.sql"]);
   child.kill("SIGINT");
   expect(await exit).toEqual([0, null]);

@@ -61,14 +61,17 @@ class Changes {
         if (name === null || !/\.(sql|pg|psql)$/.test(name)) return;
         this.#changed.add(resolve(folder, name));
         clearTimeout(this.#timer);
-        this.#timer = setTimeout(() => this.#wake?.(), settleMs);
+        this.#timer = setTimeout(() => {
+          this.#timer = undefined;
+          this.#wake?.();
+        }, settleMs);
       }),
     );
   }
 
-  /** Waits for changes, those since the last call included. */
+  /** Waits for changes, those since the last call included, until they have settled. */
   async next(signal: AbortSignal): Promise<ReadonlySet<string>> {
-    if (this.#changed.size === 0) {
+    if (this.#changed.size === 0 || this.#timer !== undefined) {
       await new Promise<void>((wake) => {
         this.#wake = wake;
         if (signal.aborted) wake();
