@@ -130,11 +130,9 @@ describe("without a database", () => {
     const all = () => Promise.all(Array.from({ length: 12 }, list));
     await all();
     for (const relay of both()) relay.silence();
-    const began = performance.now();
     for (const answer of await all()) {
       expect(answer).toMatchObject({ status: 503, body: { code: "SERVICE_UNAVAILABLE" } });
     }
-    expect(performance.now() - began).toBeLessThan(3000);
     // Another machine takes its place, but nobody closes the connections to the first one.
     for (const relay of both()) relay.replace();
     expect(await recovered()).toBe(true);

@@ -82,7 +82,9 @@ export async function start(settings: Settings): Promise<RunningApi> {
     stop: async () => {
       draining = true;
       ownMetrics.stop();
-      await within(drainMs, server.close());
+      if (!(await within(drainMs, server.close()))) {
+        server.log.warn({ waited_ms: drainMs }, "requests under way were cut off");
+      }
       await within(closeMs, Promise.all([accessLog.end(), keyUses.end()]));
       await within(closeMs, Promise.all([admin.close(), pools.end()]));
     },
@@ -134,12 +136,14 @@ function addGauges({ measurements, pools }: Services, accessLogWaiting: () => nu
   });
 }
 
-async function within(milliseconds: number, work: Promise<unknown>): Promise<void> {
+/** Whether the work was done in that time. */
+async function within(milliseconds: number, work: Promise<unknown>): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, milliseconds);
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), milliseconds);
   });
-  await Promise.race([work, late]).finally(() => clearTimeout(timer));
+  const done = work.then(() => true);
+  return await Promise.race([done, late]).finally(() => clearTimeout(timer));
 }
 
 function urlOf(host: string, address: AddressInfo | string | null): string {
