@@ -80,7 +80,8 @@ export async function run(
     child.kill("SIGKILL");
   }, timeoutMs);
   const end = (): void => void child.kill("SIGTERM");
-  options.signal?.addEventListener("abort", end, { once: true });
+  if (options.signal?.aborted === true) end();
+  else options.signal?.addEventListener("abort", end, { once: true });
   const shown = [command, ...args].join(" ");
   const finished = await new Promise<Finished>((resolve, reject) => {
     child.on("error", (error: NodeJS.ErrnoException) => {
