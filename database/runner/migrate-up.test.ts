@@ -251,15 +251,22 @@ next: update this checkout to contain revision abc123, which applied it`,
   });
 
   it("lets one run at a time: the second waits and finds nothing to do", async () => {
-    await migration("001_a.sql", "CREATE TABLE a (); SELECT pg_sleep(0.6);");
+    await query("CREATE TABLE released ()");
+    await migration(
+      "001_a.sql",
+      `CREATE TABLE a ();
+       DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM released) LOOP PERFORM pg_sleep(0.02); END LOOP; END $$;`,
+    );
+    const first = up();
+    await untilRunning("DO ");
     const seen: MigrationProgress[] = [];
-    const results = await Promise.all([
-      up({ onProgress: (progress) => seen.push(progress) }),
-      up({ onProgress: (progress) => seen.push(progress) }),
-    ]);
-    expect(results.map((result) => result.applied.length)).toContain(0);
-    expect(results.map((result) => result.applied.length)).toContain(1);
-    expect(seen.filter((progress) => progress.kind === "waiting-for-runner")).toHaveLength(1);
+    const second = up({ onProgress: (progress) => seen.push(progress) });
+    await waitFor("the second run to wait", 10_000, () =>
+      seen.some(({ kind }) => kind === "waiting-for-runner") ? true : undefined,
+    );
+    await query("INSERT INTO released DEFAULT VALUES");
+    expect([(await first).applied.length, (await second).applied.length]).toEqual([1, 0]);
+    expect(seen.filter(({ kind }) => kind === "waiting-for-runner")).toHaveLength(1);
   });
 
   it("says who runs when the deadline passes", async () => {

@@ -198,8 +198,10 @@ test("10,000 segments and 200 backups are audited in a moment", () => {
   const many: FakeTimeline[] = [{ timeline: 1, first: 1, last: 10_000 }];
   const backups = Array.from({ length: 200 }, (_, index) => fakeBackup(1, 2 + index * 50));
   const listing = fakeListing(many, backups, new Set([name(1, 9_000)]));
-  const started = performance.now();
+  const before = process.cpuUsage();
   const gaps = auditArchive(listing, backups, { from: minute(2_000), archivedTo: null });
   expect(gaps).toHaveLength(1);
-  expect(performance.now() - started).toBeLessThan(1_000);
+  // Of the processor's time, which nobody else on the machine can lengthen.
+  const { user, system } = process.cpuUsage(before);
+  expect((user + system) / 1000).toBeLessThan(1_000);
 });

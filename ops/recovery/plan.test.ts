@@ -398,12 +398,14 @@ describe("the plan", () => {
     const backups = Array.from({ length: 200 }, (_, index) => fakeBackup(1, 1 + index * 50));
     const given = { timelines: [{ timeline: 1, first: 1, last: 10_000 }], backups };
     const ready = scene(given);
-    const begun = performance.now();
+    const before = process.cpuUsage();
     const target = to("latest");
     const made = makePlan(target, await locate(target, ready.world), ready.facts);
     expect(made.work.segments).toBe(50);
     const old = to(lsn(49));
     expect(makePlan(old, await locate(old, ready.world), ready.facts).work.segments).toBe(49);
-    expect(performance.now() - begun).toBeLessThan(2_000);
+    // Of the processor's time, which nobody else on the machine can lengthen.
+    const { user, system } = process.cpuUsage(before);
+    expect((user + system) / 1000).toBeLessThan(2_000);
   });
 });
