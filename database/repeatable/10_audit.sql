@@ -74,7 +74,8 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT uuid_send($1.id) || substring(sha256(convert_to(jsonb_build_array(
         $1.entity_type, $1.entity_id, $1.action, $1.old_values, $1.new_values, $1.user_id,
         $1.session_id, $1.ip_address::text, $1.user_agent,
-        (extract(epoch FROM $1."timestamp") * 1000000)::bigint, $1.metadata)::text, 'UTF8'))
+        CASE WHEN isfinite($1."timestamp")
+             THEN (extract(epoch FROM $1."timestamp") * 1000000)::bigint END, $1.metadata)::text, 'UTF8'))
         FROM 1 FOR 16)
 $$;
 
@@ -124,7 +125,8 @@ LANGUAGE sql VOLATILE AS $$
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
       -- Hours up to the year 2084.
       AND classid::bigint BETWEEN audit_lock_class() AND audit_lock_class() + 999999
-      AND pid <> pg_backend_pid()
+      -- A prepared transaction has no process.
+      AND pid IS DISTINCT FROM pg_backend_pid()
 $$;
 
 -- Seals every hour of the audit log that has ended and that nobody writes any more, and returns how
@@ -172,8 +174,10 @@ BEGIN
     END IF;
 
     -- Each seal begins where the one before ends, so that nothing can be added in between.
+    -- What is older than 1970, or of no time at all as in a database made by hand, goes into one.
     FOR hour IN
-        SELECT to_timestamp((floor(extract(epoch FROM "timestamp") / 3600) + 1) * 3600) AS ends_at,
+        SELECT to_timestamp((floor(extract(epoch FROM greatest("timestamp", to_timestamp(0))) / 3600) + 1)
+                            * 3600) AS ends_at,
                count(*) AS row_count,
                string_agg(audit_row_digest(log), '' ORDER BY "timestamp", id) AS row_digests
         FROM audit_logs log
@@ -216,6 +220,9 @@ DECLARE
     expected_number bigint := 1;
     head_seen boolean := known_head IS NULL;
     removed_until timestamptz;
+    -- As far as the retention seals that were looked at go, and how many rows were sealed there.
+    accounted_until timestamptz := '-infinity';
+    sealed_count bigint;
     covered_until timestamptz := '-infinity';
     found_digests bytea;
     wrong record;
@@ -246,6 +253,22 @@ BEGIN
             RETURN;
         END IF;
         head_seen := head_seen OR encode(seal.digest, 'hex') = lower(known_head);
+
+        -- Nobody hides behind retention what was taken away, or slipped in, before.
+        IF seal.kind = 'retention' THEN
+            SELECT coalesce(sum(row_count), 0) INTO sealed_count
+            FROM audit_seals
+            WHERE kind = 'rows' AND number < seal.number
+              AND period_end > accounted_until AND period_end <= seal.period_end;
+            IF seal.row_count <> sealed_count THEN
+                problem := CASE WHEN seal.row_count < sealed_count THEN 'row missing' ELSE 'row added' END;
+                message := format('%s: retention found %s rows up to %s where %s were sealed, seal %s',
+                                  problem, seal.row_count, seal.period_end, sealed_count, seal.number);
+                RETURN NEXT;
+                RETURN;
+            END IF;
+            accounted_until := greatest(accounted_until, seal.period_end);
+        END IF;
 
         IF seal.kind = 'rows' AND seal.period_end <= removed_until THEN
             rows_removed := rows_removed + seal.row_count;

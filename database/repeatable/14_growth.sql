@@ -181,13 +181,13 @@ BEGIN
 END
 $$;
 
--- How many days a table keeps its rows.
+-- How many days a table keeps its rows: from one to a thousand years, before which there is no date.
 CREATE OR REPLACE FUNCTION retention_days(table_name text, fallback integer) RETURNS integer
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, public, pg_temp AS $$
-    SELECT greatest(1, numeric_setting(
+    SELECT least(365000, greatest(1, numeric_setting(
         format('retention.%s_days', table_name),
         CASE WHEN table_name IN ('system_metrics', 'performance_metrics')
              THEN least(fallback, numeric_setting('monitoring.metrics_retention_days', fallback))
-             ELSE fallback END))::integer
+             ELSE fallback END)))::integer
 $$;

@@ -1,6 +1,6 @@
 -- The seals over the audit log: what is altered, missing or added is named; what retention removed is not.
 BEGIN;
-SELECT plan(32);
+SELECT plan(37);
 
 TRUNCATE audit_logs, audit_seals;
 INSERT INTO audit_logs (id, entity_type, entity_id, action, new_values, "timestamp")
@@ -75,6 +75,28 @@ SELECT is(pg_temp.after($$UPDATE audit_seals SET kind = 'retention', row_digests
                           WHERE number = (SELECT max(number) FROM audit_seals)$$),
     format('seal altered %s', (SELECT max(number) FROM audit_seals)),
     'nobody makes a seal into a retention''s');
+
+SELECT is(pg_temp.after($$DELETE FROM audit_logs WHERE new_values = '{"n": 9}'; SELECT cleanup_old_logs(90)$$),
+    format('row missing %s', (SELECT max(number) + 1 FROM audit_seals)),
+    'retention does not hide that a row was missing');
+SELECT is(pg_temp.after($$INSERT INTO audit_logs (entity_type, entity_id, action, "timestamp")
+                          VALUES ('task', uuid_nil(), 'create', now() - interval '99 days 20 hours');
+                          SELECT cleanup_old_logs(90)$$),
+    format('row added %s', (SELECT max(number) + 1 FROM audit_seals)), 'nor that one was added');
+SELECT is(pg_temp.after($$DELETE FROM audit_logs WHERE new_values IS NOT NULL;
+                          UPDATE audit_seals SET row_digests = NULL WHERE period_end < now() - interval '90 days';
+                          SELECT append_audit_seal('retention', '-infinity',
+                              (SELECT max(period_end) FROM audit_seals
+                               WHERE period_end < now() - interval '90 days'), 3, NULL)$$),
+    format('row missing %s', (SELECT max(number) + 1 FROM audit_seals)), 'nor is a retention believed that counts others');
+SELECT is(pg_temp.after($$SELECT cleanup_old_logs(95); SELECT cleanup_old_logs(90)$$), ' ',
+    'retention twice is accepted');
+SELECT is(pg_temp.after($$DELETE FROM audit_seals;
+                          INSERT INTO audit_logs (entity_type, entity_id, action, "timestamp")
+                          VALUES ('task', uuid_nil(), 'create', '-infinity'),
+                                 ('task', uuid_nil(), 'create', '1000-01-01 BC');
+                          SELECT seal_audit_log(true)$$), ' ',
+    'rows of no time, as a database made by hand may have, are sealed too');
 
 -- Rewritten as a whole by somebody who may do everything.
 SELECT is(pg_temp.after($$UPDATE audit_logs SET new_values = '{"n": 0}' WHERE new_values = '{"n": 7}';

@@ -1,6 +1,6 @@
 -- The logs by month: partitions made ahead, retention, ids ordered by time.
 BEGIN;
-SELECT plan(40);
+SELECT plan(42);
 SET LOCAL TimeZone = 'America/New_York';
 
 SELECT is(partstrat::text, 'r', format('%s is partitioned', name))
@@ -87,6 +87,8 @@ SELECT is(cleanup_old_logs(90), 0, 'a second time none is');
 SELECT is((SELECT count(*)::integer FROM error_logs WHERE error_message = 'unresolved'), 1, 'unresolved errors stay');
 SELECT is(cleanup_old_logs(30), 5, 'fewer days remove more');
 SELECT is((SELECT count(*)::integer FROM api_access_logs), 1, 'what is younger stays');
+SELECT is(cleanup_old_logs(2147483647), 0, 'more days than there are dates remove nothing');
+SELECT is(retention_days('error_logs', 2147483647), 365000, 'and are a thousand years');
 SELECT throws_ok('SELECT cleanup_old_logs(0)', '22023', NULL, 'not everything can be removed');
 SELECT throws_ok('SELECT cleanup_old_logs(NULL)', '22023', NULL, 'nor an unknown number of days');
 

@@ -28,7 +28,9 @@ const rolesSql = new URL("../roles.sql", import.meta.url);
 let server: ScratchServer;
 
 beforeAll(async () => {
-  server = await startScratchServer({ settings: { max_connections: "30" } });
+  server = await startScratchServer({
+    settings: { max_connections: "30", max_prepared_transactions: "2" },
+  });
   await makeFreshDatabase(server, "ours");
   await withClient("ours", (client) => client.query("CREATE EXTENSION pgtap"));
 }, 120_000);
@@ -268,6 +270,17 @@ describe("two at once", () => {
         expect(rows).toEqual([{ intact: true, rows_not_sealed: "1", sealed: true }]);
       }),
     );
+  });
+
+  test("nor while a prepared transaction waits, which no process belongs to", async () => {
+    await withClient("ours", async (client) => {
+      await client.query("BEGIN");
+      await addTasks(client, 1);
+      await client.query("PREPARE TRANSACTION 'audited'");
+      const { rows } = await client.query("SELECT count(*)::integer AS marks FROM audit_writers()");
+      await client.query("COMMIT PREPARED 'audited'");
+      expect(rows).toEqual([{ marks: 1 }]);
+    });
   });
 
   test("a lock that anybody may take stops nobody from working", async () => {
