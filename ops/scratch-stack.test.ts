@@ -390,6 +390,24 @@ describe("doctor", () => {
     );
   });
 
+  test("blames no password where another thing refuses", async () => {
+    await stack.sql("ALTER ROLE ctm_backup CONNECTION LIMIT 0");
+    try {
+      const { out } = await ctm(["doctor", "--json"]);
+      const logins = JSON.parse(out).findings.filter(
+        ({ check }: { check: string }) => check === "logins",
+      );
+      expect(logins).toContainEqual({
+        check: "logins",
+        ok: false,
+        message: 'ctm_backup cannot try: too many connections for role "ctm_backup"',
+        next: "ctm status",
+      });
+    } finally {
+      await stack.sql("ALTER ROLE ctm_backup CONNECTION LIMIT -1");
+    }
+  });
+
   test("names the encrypted settings that the stack's key does not open", async () => {
     const functions = new URL("../database/repeatable/13_settings.sql", import.meta.url);
     const [key, other] = ["k".repeat(43), "o".repeat(43)];

@@ -87,8 +87,12 @@ export async function selectStack(workspace: Workspace): Promise<Configuration> 
     acceptFailure: true,
   });
   if (selected.code !== 0) {
+    const said = (selected.stderr || selected.stdout).trim();
+    if (/no space left on device/.test(said)) {
+      throw new CtmError("disk-full", said, { next: "make room: docs/runbooks/disk-full.md" });
+    }
     if (!/no stack named/.test(selected.stderr + selected.stdout)) {
-      throw new CtmError("pulumi-failed", (selected.stderr || selected.stdout).trim(), {
+      throw new CtmError("pulumi-failed", said, {
         next: "look at PULUMI_BACKEND_URL, and at the passphrase",
       });
     }

@@ -264,24 +264,42 @@ const loginRoles: readonly LoginRole[] = [
 ];
 
 async function checkLogins(stack: Stack): Promise<Finding[]> {
-  const found = await Promise.all(
-    loginRoles.map(async (role): Promise<Finding[]> => {
+  const failures = await Promise.all(
+    loginRoles.map(async (role) => {
       try {
         const config = await stackConnection(stack, role);
         await connected({ ...config, connectionTimeoutMillis: probeMs }, (client) =>
           client.query("SELECT 1"),
         );
-        return [];
+        return undefined;
       } catch (error) {
-        return [
-          bad("logins", `${role}: ${messageOf(error)}`, "npm run up repairs roles and passwords"),
-        ];
+        return { role, error };
       }
     }),
   );
-  const problems = found.flat();
-  if (problems.length > 0) return problems;
-  return [good("logins", `${countText(loginRoles.length, "role")} can log in`)];
+  const failed = failures.filter((each) => each !== undefined);
+  // Class 28, invalid authorization; anything else is no matter of passwords.
+  const refused = failed.filter(
+    ({ error }) => error instanceof DatabaseError && error.code?.startsWith("28") === true,
+  );
+  const unreached = failed.find((each) => !refused.includes(each));
+  if (failed.length === 0) {
+    return [good("logins", `${countText(loginRoles.length, "role")} can log in`)];
+  }
+  return [
+    ...refused.map(({ role, error }) =>
+      bad("logins", `${role}: ${messageOf(error)}`, "npm run up repairs roles and passwords"),
+    ),
+    ...(unreached === undefined
+      ? []
+      : [
+          bad(
+            "logins",
+            `${unreached.role} cannot try: ${messageOf(unreached.error)}`,
+            "ctm status",
+          ),
+        ]),
+  ];
 }
 
 /** SQLSTATEs of decrypt_setting: with another key than this one; written for another setting. */
