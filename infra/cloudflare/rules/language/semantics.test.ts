@@ -174,6 +174,8 @@ it("reads patterns as Rust's regex crate does, over bytes and without Unicode", 
   expect(matches(String.raw`^a[\s]b$`, "a\u000Bb")).toBe(true);
   expect(matches(String.raw`^\S$`, "\u000B")).toBe(false);
   // One character of two bytes is two dots, and no letter.
+  expect(matches("^[;{(=]+$", "{(;=")).toBe(true);
+  expect(matches("^[;{(=]x[)}]$", "{x}")).toBe(true);
   expect(matches("^..$", "é")).toBe(true);
   expect(matches(String.raw`\w`, "é")).toBe(false);
   expect(() => matches("é+$", "éé")).toThrow("a repetition of a character beyond ASCII");
