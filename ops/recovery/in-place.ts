@@ -11,7 +11,7 @@ import type { Gathered } from "./gather.ts";
 import { checkNewTimeline, placeHistories } from "./histories.ts";
 import { startInstance, stopServer, type Instance, type StopPoint } from "./instance.ts";
 import { newestTimeline } from "./lineage.ts";
-import type { Place } from "./locate.ts";
+import { locate, type Place } from "./locate.ts";
 import { makePlan, type Plan } from "./plan.ts";
 import { recordMeasurement } from "./rates.ts";
 import { replay, type ArchiveEnd, type Reached } from "./replay.ts";
@@ -28,6 +28,7 @@ import {
   type RecoverySource,
 } from "./restore-files.ts";
 import { targetText } from "./target.ts";
+import { walSource } from "./wal-source.ts";
 import { parseLsn, segmentName } from "./wal.ts";
 
 /** What a restore in place did, and the proof of it. */
@@ -249,12 +250,18 @@ export async function confirmRestore(stack: Stack, state: RestoreState): Promise
 async function planAgain(
   { descriptor }: Stack,
   plan: Plan,
-  { facts, repository }: Gathered,
+  { facts, world, repository }: Gathered,
   context: Context,
 ): Promise<Plan> {
   const listing = await readArchive(descriptor, context, repository);
   const archive = listing.archives.find(({ id }) => id === facts.archive.id) ?? facts.archive;
-  const final = makePlan(plan.target, plan.place, { ...facts, archive, live: null });
+  const source = walSource(descriptor, context, repository, archive, undefined);
+  // Where no commit followed the time, one may have since.
+  const place =
+    plan.target.kind === "time" && plan.place.stop.kind === "end"
+      ? await locate(plan.target, { ...world, archive, live: null, source }, plan.place.timeline)
+      : plan.place;
+  const final = makePlan(plan.target, place, { ...facts, archive, live: null });
   const [problem] = final.problems;
   if (problem !== undefined) throw problem;
   return final;

@@ -126,13 +126,14 @@ async function timePlace(
       if (record.kind === "database-removal") removals.push(record);
       if (!isEnding(record)) continue;
       if (record.kind === "commit" && record.at > target.utc) {
-        // DROP DATABASE removes the files before it commits: in between, only its name is there.
-        const { lsn } = removals[0] ?? record;
-        return place(
-          timeline,
-          { kind: "lsn", lsn, inclusive: false },
-          { at: target.at, found: `the next commit is at ${formatLsn(record.lsn)}` },
-        );
+        // What a DROP DATABASE does before it commits cannot be undone by leaving the commit out.
+        const [removal] = removals;
+        const { lsn } = removal ?? record;
+        const found =
+          removal === undefined
+            ? `the next commit is at ${formatLsn(lsn)}`
+            : `a DROP DATABASE begins at ${formatLsn(lsn)}, before the next commit`;
+        return place(timeline, { kind: "lsn", lsn, inclusive: false }, { at: target.at, found });
       }
       removals = removals.filter(({ xid }) => xid !== record.xid);
     }

@@ -8,11 +8,12 @@ export type WalRecord =
   /** What `pg_logical_emit_message` left under ctm's name: a table was dropped or emptied. */
   | { kind: "mark"; lsn: bigint; mark: Mark }
   | { kind: "restore-point"; lsn: bigint; name: string }
-  /** The files of a whole database went, before the transaction committed. */
   | DatabaseRemoval;
 
+/** DROP DATABASE, which marks the database as invalid and removes its files before it commits. */
 export interface DatabaseRemoval {
   kind: "database-removal";
+  /** Of the removal; `WalSource` says instead where the transaction begins. */
   lsn: bigint;
   xid: number;
   /** Its folder, such as 1663/16384. */

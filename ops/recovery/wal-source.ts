@@ -8,7 +8,12 @@ import type { Context } from "../command.ts";
 import { backrestFailure } from "../facts/repository.ts";
 import { createShell } from "../shell.ts";
 import { configurationOf, type Archive, type RepositoryDescriptor } from "./archive.ts";
-import { readWalLine, resourceManagers, type WalRecord } from "./wal-records.ts";
+import {
+  readWalLine,
+  resourceManagers,
+  type DatabaseRemoval,
+  type WalRecord,
+} from "./wal-records.ts";
 import { formatLsn, lsnOfSegment, parseLsn, segmentName } from "./wal.ts";
 
 /** Reads what segments say. */
@@ -134,7 +139,41 @@ export function walSource(
       stderr.includes("could not find file") ||
       (stopped !== undefined && stopped >= lsnOfSegment(last));
     if (isArchived && !isWhole) throw unreadable(stderr.trim());
+    for (const record of records) {
+      if (record.kind === "database-removal")
+        record.lsn = await beginOf(record, timeline, first, folder);
+    }
     return records;
+  }
+
+  /**
+   * The first record that a transaction has here. PostgreSQL 15 marks a database as invalid where it
+   * stands, outside of every transaction, before its files go: from there on nobody can connect to it.
+   */
+  async function beginOf(
+    { xid, lsn }: DatabaseRemoval,
+    timeline: number,
+    first: number,
+    folder: string,
+  ): Promise<bigint> {
+    const { stdout } = await run(
+      join(descriptor.postgres.binaries, "pg_waldump"),
+      [
+        `--path=${folder}`,
+        `--timeline=${timeline}`,
+        `--start=${formatLsn(lsnOfSegment(first))}`,
+        `--xid=${xid}`,
+        "--limit=1",
+      ],
+      {
+        ...(await asUser),
+        cwd: "/",
+        env: { PATH: "/usr/bin:/bin", LC_ALL: "C.UTF-8" },
+        timeoutMs: dumpMs,
+        accept: [0, 1],
+      },
+    );
+    return parseLsn(/, lsn: ([0-9A-F/]+),/.exec(stdout)?.[1] ?? "") ?? lsn;
   }
 }
 

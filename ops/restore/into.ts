@@ -124,5 +124,10 @@ async function archivedPlan(
   const gathered = await gather(stack, context, wanted.repository);
   const { place, space } = first.plan;
   const facts = { ...gathered.facts, live: null, freeBytes: space.freeBytes };
-  return { gathered, plan: makePlan(wanted.target, place, facts) };
+  // Where no commit followed the time, one may have since.
+  const known =
+    wanted.target.kind === "time" && place.stop.kind === "end"
+      ? await locate(wanted.target, { ...gathered.world, live: null }, place.timeline)
+      : place;
+  return { gathered, plan: makePlan(wanted.target, known, facts) };
 }
