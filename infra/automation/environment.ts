@@ -1,8 +1,15 @@
 import { randomBytes } from "node:crypto";
-import { rm } from "node:fs/promises";
-import { join } from "node:path";
+import { readdir, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { exists, makeDirectory, readFileIfExists, writeFileAtomic } from "#system";
+import {
+  CtmError,
+  exists,
+  isMissing,
+  makeDirectory,
+  readFileIfExists,
+  writeFileAtomic,
+} from "#system";
 import { prepareEngine, type Engine, type PluginName } from "#engine";
 import { backendFiles, stackPaths, type StackPaths } from "#stack";
 
@@ -25,6 +32,8 @@ export interface Workspace {
 /**
  * Makes the engine ready and tells how to use it for a stack. The backend is a folder of this
  * machine with a generated passphrase, unless the caller's environment names another.
+ *
+ * @throws CtmError `pulumi-passphrase-lost`, and those of `prepareEngine`
  */
 export async function openWorkspace(
   stack: string,
@@ -33,12 +42,13 @@ export async function openWorkspace(
 ): Promise<Workspace> {
   const paths = stackPaths(stack, env);
   const fileBackend = ownBackend(paths, env);
+  const hasPassphrase = bringsPassphrase(paths, env);
+  if (fileBackend !== undefined && !hasPassphrase) await refuseAnotherPassphrase(paths);
   const plugins: PluginName[] = (await namesCloudflare(paths, fileBackend))
     ? ["postgresql", "cloudflare"]
     : ["postgresql"];
   const engine = await prepareEngine({ plugins, report, env });
   if (fileBackend !== undefined) await makeDirectory(fileBackend, { mode: 0o700 });
-  const hasPassphrase = bringsPassphrase(paths, env);
   if (fileBackend !== undefined && !hasPassphrase) await offerConfiguration(paths);
   return {
     stack,
@@ -97,6 +107,26 @@ async function namesCloudflare(
   if (fileBackend === undefined) return false;
   const { checkpoint } = backendFiles(paths);
   return (await readFileIfExists(checkpoint))?.includes("pulumi:providers:cloudflare") === true;
+}
+
+/** Another passphrase would open no state that is there, and take the old one's place in the escrow. */
+async function refuseAnotherPassphrase(paths: StackPaths): Promise<void> {
+  const { checkpoint, folder, passphrase } = backendFiles(paths);
+  if (await exists(passphrase)) return;
+  const files: string[] = await readdir(dirname(checkpoint)).catch((error: unknown) => {
+    if (isMissing(error)) return [];
+    throw error;
+  });
+  const stacks = files.filter((name) => name.endsWith(".json"));
+  if (stacks.length === 0) return;
+  throw new CtmError(
+    "pulumi-passphrase-lost",
+    `${folder} holds Pulumi's state of ${stacks.map((name) => basename(name, ".json")).join(", ")}, and its passphrase, ${passphrase}, is not there; another one does not open it, so none was made`,
+    {
+      next: "docs/runbooks/lost-checkout-or-pulumi-state.md: it is in the escrow, and without it the state counts as lost",
+      exitCode: 2,
+    },
+  );
 }
 
 /** The generated passphrase of the file backend; made once, readable by its user only. */

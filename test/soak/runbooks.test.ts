@@ -1,6 +1,8 @@
-import { rm } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { run, waitFor } from "#system";
+import { exists, run, waitFor } from "#system";
+import { backendFiles } from "#stack";
 import { RunbookStack } from "./runbook-stack.ts";
 
 /*
@@ -72,6 +74,25 @@ it("the cluster has no leader: the standby was not in step", async () => {
   await stack.must("npx ctm start");
   await stack.healthy();
   await stack.follow(await stack.step("cluster-has-no-leader", "Verify", "backup full"));
+});
+
+it("the passphrase of Pulumi's state is lost, and no other one is made", async () => {
+  const phrase = "correct horse battery staple\n";
+  const { passphrase } = backendFiles(stack.home.paths);
+  await writeFile(join(stack.clone, "secret.txt"), phrase, { mode: 0o600 });
+  await stack.must(
+    "npx ctm backup passphrase --output escrow.txt --passphrase-file secret.txt --yes && rm secret.txt",
+  );
+  await rm(passphrase);
+  const refused = await stack.shell("npm run up");
+  expect([refused.code, refused.stderr]).toEqual([
+    2,
+    expect.stringContaining("pulumi-passphrase-lost: "),
+  ]);
+  expect(await exists(passphrase)).toBe(false);
+  const act = await stack.step("lost-checkout-or-pulumi-state", "Act", "escrow.txt");
+  await stack.follow(act, { input: phrase });
+  expect(await stack.home.json("up")).toMatchObject({ changes: 0 });
 });
 
 it("Pulumi's state is lost, and made anew around what is there", async () => {
