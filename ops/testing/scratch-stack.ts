@@ -1,10 +1,11 @@
 import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:https";
-import { createServer as createSocket, type Server as Socket } from "node:net";
+import type { Server as Socket } from "node:net";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import { firstBackupPolicy, stackPaths, type Descriptor } from "#stack";
 import { identityOf, isRoot, makeDirectory, run, runAs } from "#system";
+import { freePort } from "../../infra/runtime/testing/free-port.ts";
 
 /** A stack for tests of on-call commands: one real server, a Patroni that says what it is told. */
 export interface ScratchStack {
@@ -268,15 +269,6 @@ archive_command = 'pgbackrest --config=${backrestConfiguration} --stanza=${stanz
       await rm(home, { recursive: true, force: true });
     },
   };
-}
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const socket = createSocket();
-  await new Promise<void>((resolve) => socket.listen(0, "127.0.0.1", resolve));
-  const port = portOf(socket);
-  await new Promise((resolve) => socket.close(resolve));
-  return port;
 }
 
 function portOf(server: Socket): number {

@@ -1,5 +1,4 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -12,6 +11,7 @@ import {
   type EdgeRequest,
 } from "../../infra/cloudflare/rules/index.ts";
 import { exampleSettings } from "../../infra/cloudflare/testing/example-settings.ts";
+import { freePort } from "../../infra/runtime/testing/free-port.ts";
 import { AccessTeam } from "../cloudflare/access-team.ts";
 import { callEdge, type EdgeAnswer, type EdgeCall } from "../cloudflare/client.ts";
 import {
@@ -122,14 +122,6 @@ async function connect(): Promise<RunningConnector> {
     return ready?.status === 200 ? true : undefined;
   });
   return running;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === "object" && address !== null ? address.port : 0;
 }
 
 async function ask(options: EdgeCall): Promise<EdgeAnswer> {

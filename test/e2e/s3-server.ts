@@ -1,9 +1,9 @@
 import { spawn, type ChildProcess } from "node:child_process";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { waitFor } from "#system";
 import { pythonVenv } from "../python-venv.ts";
 import { accepts } from "../../infra/runtime/local/ports.ts";
+import { freePort } from "../../infra/runtime/testing/free-port.ts";
 
 /** A stand-in for S3 from PyPI (https://docs.getmoto.org), installed into the cache once. */
 const version = "5.2.5";
@@ -29,15 +29,4 @@ async function stop(child: ChildProcess): Promise<void> {
   const ended = new Promise((resolve) => child.once("close", resolve));
   child.kill("SIGKILL");
   await ended;
-}
-
-async function freePort(): Promise<number> {
-  return await new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address ? address.port : 0));
-    });
-  });
 }

@@ -1,6 +1,5 @@
 // oxlint-disable vitest/no-standalone-expect -- the rows of this table run inside tests
 import { appendFile, chmod, mkdir, readdir, rm, writeFile } from "node:fs/promises";
-import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { expect } from "vitest";
 import { exists, waitFor } from "#system";
@@ -17,6 +16,7 @@ import {
   supervisorPaths,
   type SupervisorPaths,
 } from "../../runtime/local/supervisor.ts";
+import { freePort } from "../../runtime/testing/free-port.ts";
 import { service } from "../types/service.ts";
 import { supervisor } from "../types/supervisor.ts";
 import { defineCase } from "./resource-case.ts";
@@ -164,14 +164,6 @@ const log = ({ folder }: SupervisedScene): string => join(folder, "log/web.log")
 export async function served({ port }: ServiceScene): Promise<string> {
   const answer = await fetch(`http://127.0.0.1:${port}/`, { headers: { connection: "close" } });
   return await answer.text();
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 const textFile = (content: string, mode = "0640") => ({ content, mode, owner: ownUser });
