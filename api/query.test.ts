@@ -250,15 +250,15 @@ describe("an attack by query", () => {
   });
 
   test("leaves no large object, no lock and no session behind", async () => {
+    // A server that was not provisioned by us may leave these to everybody.
+    const open = "FUNCTION lo_create(oid), pg_advisory_lock(bigint), pg_try_advisory_lock(bigint)";
+    await api.database.sql(`GRANT EXECUTE ON ${open} TO ctm_query`);
     await query({ sql: "SELECT lo_create(4711)" });
-    // A server that was not provisioned by us may leave locks to everybody.
-    const lock = "FUNCTION pg_advisory_lock(bigint), pg_try_advisory_lock(bigint)";
-    await api.database.sql(`GRANT EXECUTE ON ${lock} TO ctm_query`);
     await query({ sql: "SELECT pg_advisory_lock(4711)" });
     expect(await query({ sql: "SELECT pg_try_advisory_lock(4711) AS free" })).toMatchObject({
       body: { rows: [{ free: true }] },
     });
-    await api.database.sql(`REVOKE EXECUTE ON ${lock} FROM ctm_query`);
+    await api.database.sql(`REVOKE EXECUTE ON ${open} FROM ctm_query`);
     expect(await query({ sql: "SELECT pg_advisory_lock(4711)" })).toMatchObject({ status: 400 });
     expect(await api.database.sql("SELECT oid FROM pg_largeobject_metadata")).toEqual([]);
     await waitFor("the sessions of queries to end", 5000, async () => {

@@ -124,7 +124,7 @@ BEGIN
   FOR routine IN
     SELECT oid FROM pg_proc
     WHERE pronamespace = 'pg_catalog'::regnamespace
-      AND proname IN ('pg_advisory_lock', 'pg_advisory_lock_shared', 'pg_advisory_xact_lock', 'pg_advisory_xact_lock_shared', 'pg_try_advisory_lock', 'pg_try_advisory_lock_shared', 'pg_try_advisory_xact_lock', 'pg_try_advisory_xact_lock_shared', 'pg_logical_emit_message')
+      AND proname IN ('pg_advisory_lock', 'pg_advisory_lock_shared', 'pg_advisory_xact_lock', 'pg_advisory_xact_lock_shared', 'pg_try_advisory_lock', 'pg_try_advisory_lock_shared', 'pg_try_advisory_xact_lock', 'pg_try_advisory_xact_lock_shared', 'pg_logical_emit_message', 'lo_creat', 'lo_create', 'lo_from_bytea')
   LOOP
     EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO ctm_owner', routine);
     EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', routine);

@@ -186,8 +186,10 @@ export function backupFunctions(majorVersion: number): readonly string[] {
 /**
  * Functions of the server, by name, that PostgreSQL lets everybody execute and that only the owner
  * does here: with a lock of its own any login could put off a migration or a seal of the audit log,
- * and with a message in WAL pretend that a table was dropped (docs/decisions/0061). What releases
- * locks stays open. Privileges belong to one database: that of the tasks.
+ * with a message in WAL pretend that a table was dropped, and with large objects, which need no
+ * privilege and before PostgreSQL 16 not even a writable transaction, fill the disk
+ * (docs/decisions/0061). What releases locks stays open. Privileges belong to one database: that of
+ * the tasks.
  */
 export const closedFunctions: readonly string[] = [
   ...["", "try_"].flatMap((attempt) =>
@@ -196,4 +198,7 @@ export const closedFunctions: readonly string[] = [
     ),
   ),
   "pg_logical_emit_message",
+  "lo_creat",
+  "lo_create",
+  "lo_from_bytea",
 ];

@@ -154,6 +154,18 @@ next: mend ${path}, then ctm migrate up`,
     expect((await up()).applied).toMatchObject([{ version: "002" }]);
   });
 
+  it("names what somebody made on top of what a file replaces", async () => {
+    await migration("001_a.sql", "CREATE TABLE a (id int);");
+    await up();
+    await query("CREATE VIEW of_somebody AS SELECT id FROM a");
+    await migration("002_b.sql", "DROP TABLE a;");
+    const { text } = await refused(up());
+    expect(text).toContain("detail: view of_somebody depends on table a");
+    expect(text).toContain(
+      "next: drop what depends on it, which the detail names, then ctm migrate up; make it again afterwards",
+    );
+  });
+
   it("says that a constraint fails at the file's end", async () => {
     await migration(
       "001_a.sql",

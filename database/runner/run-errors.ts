@@ -16,6 +16,9 @@ export interface Position {
 /** lock_not_available, deadlock_detected, serialization_failure: worth another attempt. */
 const givesWay = new Set(["55P03", "40P01", "40001"]);
 
+/** dependent_objects_still_exist: mostly an object of somebody's own, which no file knows of. */
+const hasDependents = "2BP01";
+
 /** True when the same SQL may work in a moment. */
 export function mayRetry(error: unknown): boolean {
   return error instanceof DatabaseError && givesWay.has(error.code ?? "");
@@ -25,7 +28,10 @@ export function mayRetry(error: unknown): boolean {
 export function failed(position: Position, error: unknown): unknown {
   if (error instanceof CtmError || !(error instanceof Error)) return error;
   const { file, at } = position;
-  const next = `mend ${file.path}, then ctm migrate up`;
+  const next =
+    error instanceof DatabaseError && error.code === hasDependents
+      ? "drop what depends on it, which the detail names, then ctm migrate up; make it again afterwards"
+      : `mend ${file.path}, then ctm migrate up`;
   if (at === undefined) {
     const what = describeWithoutPlace(error);
     const message = `${file.path}: ${what}\n${remains(file)}`;

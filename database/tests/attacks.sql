@@ -1,6 +1,6 @@
 -- What somebody would try who has a login, or an injection into one, and what comes of it.
 BEGIN;
-SELECT plan(139);
+SELECT plan(140);
 
 CREATE TEMPORARY TABLE victim AS SELECT * FROM generate_api_key('victim', 'bob', '["admin"]');
 GRANT SELECT ON victim TO PUBLIC;
@@ -165,7 +165,7 @@ SELECT is(pg_temp.attempt(login, $$CREATE FUNCTION public.leak(text) RETURNS boo
 SELECT is(pg_temp.attempt(login, 'TRUNCATE tasks CASCADE'), '42501', login || ' empties nothing') FROM logins;
 SELECT is(pg_temp.attempt(login, 'DELETE FROM tasks'), '42501', login || ' deletes no task') FROM logins;
 
--- Locks and messages of one's own, by which others would be put off or misled
+-- Locks, messages and large objects of one's own, by which others would be put off, misled or crowded out
 CREATE TEMPORARY TABLE closed AS
 SELECT oid::regprocedure::text AS routine,
        format('SELECT 1 FROM (SELECT %s(%s)) call', proname,
@@ -174,13 +174,15 @@ SELECT oid::regprocedure::text AS routine,
                FROM unnest(proargtypes) WITH ORDINALITY argument (type, place))) AS statement
 FROM pg_proc
 WHERE pronamespace = 'pg_catalog'::regnamespace
-  AND (proname ~ '^pg_(try_)?advisory_(xact_)?lock(_shared)?$' OR proname = 'pg_logical_emit_message');
+  AND (proname ~ '^pg_(try_)?advisory_(xact_)?lock(_shared)?$'
+       OR proname IN ('pg_logical_emit_message', 'lo_creat', 'lo_create', 'lo_from_bytea'));
 GRANT SELECT ON closed TO PUBLIC;
-SELECT is(count(*)::integer, 18, 'these are sixteen kinds of locks and two of messages') FROM closed;
+SELECT is(count(*) FILTER (WHERE routine !~ '^lo_')::integer, 18, 'these are sixteen kinds of locks and two of messages') FROM closed;
+SELECT is(count(*) FILTER (WHERE routine ~ '^lo_')::integer, 3, 'and three ways to make a large object') FROM closed;
 SELECT is_empty(
     $$SELECT login, routine, pg_temp.attempt(login, statement) FROM logins, closed
       WHERE pg_temp.attempt(login, statement) IS DISTINCT FROM '42501'$$,
-    'no login takes a lock of its own, nor writes a message into WAL');
+    'no login takes a lock of its own, writes a message into WAL or makes a large object');
 
 -- EXPLAIN
 CREATE FUNCTION pg_temp.plan_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
