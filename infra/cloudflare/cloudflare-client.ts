@@ -11,7 +11,13 @@ const envelope = z.looseObject({
   success: z.boolean(),
   errors: z.array(z.looseObject({ code: z.int(), message: z.string() })).nullish(),
   result: z.unknown(),
-  result_info: z.looseObject({ total_pages: z.int().optional() }).nullish(),
+  result_info: z
+    .looseObject({
+      per_page: z.int().optional(),
+      total_count: z.int().optional(),
+      total_pages: z.int().optional(),
+    })
+    .nullish(),
 });
 
 export interface ClientOptions {
@@ -55,7 +61,10 @@ export class CloudflareClient {
       const answer = await this.#call("GET", `${path}?${parameters.toString()}`);
       const found = read(path, z.array(shape), answer?.result ?? []);
       entries.push(...found);
-      if (page >= (answer?.result_info?.total_pages ?? 1) || found.length === 0) return entries;
+      const { total_pages, total_count, per_page } = answer?.result_info ?? {};
+      // Some lists, tunnels among them, tell the number of entries and not that of pages.
+      const pages = total_pages ?? Math.ceil((total_count ?? 0) / (per_page ?? pageSize));
+      if (page >= pages || found.length === 0) return entries;
     }
     throw new CtmError("cloudflare-unreadable", `${path} has more than ${mostPages} pages`);
   }

@@ -16,6 +16,7 @@ export class Refusal extends Error {
 
 /** What a kind of object needs to know of the others, and of the zone. */
 export interface World {
+  accountId: string;
   zoneName: string;
   items(kind: string): Item[];
 }
@@ -37,7 +38,9 @@ export interface Collection {
   /** What an answer holds besides what was sent; may refuse. */
   complete(sent: Item, world: World, before: Item | undefined): Item;
   /** What of an object an answer shows; the whole when left out. */
-  shown?: Partial<Record<"create" | "list" | "read" | "change" | "delete", (item: Item) => Item>>;
+  shown?: Partial<
+    Record<"create" | "list" | "read" | "change" | "delete", (item: Item) => Item | []>
+  >;
   /** Refuses a deletion. */
   checkDeletable?(item: Item): void;
 }
@@ -139,7 +142,7 @@ function completeTunnel(sent: Item, world: World, before: Item | undefined): Ite
   }
   return {
     config_src: "local",
-    account_tag: "",
+    account_tag: world.accountId,
     created_at: now(),
     deleted_at: null,
     connections: [],
@@ -382,7 +385,7 @@ export const collections: readonly Collection[] = [
       created: before?.["created"] ?? now(),
       modified: now(),
     }),
-    shown: { create: idOnly, change: idOnly, delete: () => ({}) },
+    shown: { create: idOnly, change: idOnly, delete: () => [] },
   },
   {
     ...put,
@@ -390,13 +393,19 @@ export const collections: readonly Collection[] = [
     path: "/alerting/v3/destinations/webhooks",
     scope: "Notifications Write",
     created: 201,
-    complete: simple,
+    complete: (sent, _, before) => ({
+      ...sent,
+      type: "generic",
+      created_at: before?.["created_at"] ?? now(),
+      last_success: null,
+      last_failure: null,
+    }),
     shown: {
       create: idOnly,
       list: withoutWebhookSecret,
       read: withoutWebhookSecret,
       change: idOnly,
-      delete: () => ({}),
+      delete: () => [],
     },
   },
 ];

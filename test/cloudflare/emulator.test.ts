@@ -202,3 +202,22 @@ it("does what it is asked and never answers, when told to", async () => {
   await emulator.close();
   expect(await answer).toBe("cut off");
 });
+
+it("keeps what belongs to an account, a list and a webhook, as recorded", async () => {
+  const read = async (path: string, body: object): Promise<Answer> => {
+    const made = await call("POST", `${account}${path}`, body);
+    return call("GET", `${account}${path}/${String(made.result["id"])}`);
+  };
+  const tunnel = await read("/cfd_tunnel", { name: "t", config_src: "cloudflare" });
+  expect(tunnel.result).toMatchObject({ account_tag: recordedAccount });
+
+  const hook = await read("/alerting/v3/destinations/webhooks", { name: "w", url: "https://x.y" });
+  expect(hook.result).toMatchObject({ type: "generic", last_success: null, last_failure: null });
+  const hookPath = `${account}/alerting/v3/destinations/webhooks/${String(hook.result["id"])}`;
+  expect((await call("DELETE", hookPath)).result).toEqual([]);
+
+  const list = await call("POST", `${account}/rules/lists`, { kind: "ip", name: "offices" });
+  const listPath = `${account}/rules/lists/${String(list.result["id"])}`;
+  await call("PUT", `${listPath}/items`, [{ ip: "192.0.2.0/24" }, { ip: "198.51.100.7" }]);
+  expect((await call("GET", listPath)).result).toMatchObject({ num_items: 2 });
+});

@@ -391,7 +391,10 @@ export class CloudflareEmulator {
         const sent = Array.isArray(body)
           ? body.map((item) => ({ ...itemOf(item), id: hexId() }))
           : [];
-        this.#documents.set(rest, method === "PUT" ? sent : [...before, ...sent]);
+        const after = method === "PUT" ? sent : [...before, ...sent];
+        this.#documents.set(rest, after);
+        const list = this.#items.get("list")?.get(rest.split("/")[3] ?? "");
+        if (list !== undefined) list["num_items"] = after.length;
         return { status: 200, result: { operation_id: randomUUID() } };
       }
       case "bulk operation":
@@ -420,7 +423,11 @@ export class CloudflareEmulator {
   }
 
   get #world(): World {
-    return { zoneName: this.#zoneName, items: (kind) => this.items(kind) };
+    return {
+      accountId: this.accountId,
+      zoneName: this.#zoneName,
+      items: (kind) => this.items(kind),
+    };
   }
 }
 
