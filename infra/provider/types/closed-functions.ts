@@ -5,7 +5,7 @@ import { defineResourceType } from "../resource-type.ts";
 const inputs = z.strictObject({
   database: z.string().min(1),
   /** Server functions by name, in every form: the arguments of some differ between versions. */
-  functions: z.array(z.string().regex(/^pg_[a-z_0-9]+$/)),
+  functions: z.array(z.string().regex(/^(pg|lo)_[a-z_0-9]+$/)),
   /** The one role that goes on executing them. */
   role: z.string().min(1),
   provisioning: provisioningSchema,
