@@ -3,7 +3,7 @@ import { pipeline } from "node:stream/promises";
 import type { Client } from "pg";
 import { from as copyFrom, to as copyTo } from "pg-copy-streams";
 import { z } from "zod";
-import { CtmError } from "#system";
+import { CtmError, messageOf } from "#system";
 import type { Context } from "../command.ts";
 import { asOwner, connected } from "../facts/connection.ts";
 import type { Stack } from "../open-stack.ts";
@@ -61,8 +61,8 @@ export function copiedText({ source, from, table, rows, bytes }: CopiedDocument)
  * index or trigger, belongs to the database's owner, and nobody else may read it.
  *
  * @param options.as the new name; by default the table's own with the time
- * @throws CtmError `no-such-instance`, `instance-not-running`, `no-such-table`, `table-exists`
- *   (exit 2), `rows-differ`
+ * @throws CtmError `no-such-instance`, `instance-not-running`, `no-such-table`, `table-exists`,
+ *   `type-missing` (exit 2), `rows-differ`
  */
 export async function copyTable(
   stack: Stack,
@@ -86,7 +86,7 @@ export async function copyTable(
     const place = quoted(from, table);
     return await asOwner(stack, async (to) => {
       const target = quoted(to, { schema: "public", name });
-      await createTable(to, target, columns, owner);
+      await createTable(to, target, columns, { owner, directory, database });
       context.progress.step(`copying ${place}`);
       const bytes = await copyRows({ from, place }, { to, target }, columns, context);
       const [there, here] = await Promise.all([countRows(from, place), countRows(to, target)]);
@@ -135,12 +135,12 @@ async function columnsOf(from: Client, table: TableName, directory: string): Pro
   });
 }
 
-/** @throws CtmError `table-exists` (exit 2) */
+/** @throws CtmError `table-exists`, `type-missing` (both exit 2) */
 async function createTable(
   to: Client,
   target: string,
   columns: readonly Column[],
-  owner: string,
+  { owner, directory, database }: { owner: string; directory: string; database: string },
 ): Promise<void> {
   const definitions = columns.map(
     ({ name, type, collation, required }) =>
@@ -149,8 +149,17 @@ async function createTable(
   try {
     await to.query(`CREATE TABLE ${target} (${definitions.join(", ")})`);
   } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    // 42704, 3F000: a type or a collation, or their schema, went since.
+    if (code === "42704" || code === "3F000") {
+      throw new CtmError("type-missing", `in the live database, ${messageOf(error)}`, {
+        next: `create it there as it was (pg_dump --schema-only -h ${directory} -U postgres ${database} shows it), then copy again`,
+        exitCode: 2,
+        cause: error,
+      });
+    }
     // 42P07: the name is taken.
-    if (!(error instanceof Error && "code" in error && error.code === "42P07")) throw error;
+    if (code !== "42P07") throw error;
     throw new CtmError("table-exists", `${target} is in the live database already`, {
       next: "choose another name with --as",
       exitCode: 2,

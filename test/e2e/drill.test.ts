@@ -116,11 +116,12 @@ test("a server beside the stack, and a table out of it", async () => {
                       c numeric(10, 2), d uuid[], e text GENERATED ALWAYS AS (upper(b)) STORED)`);
   await home.owner(`INSERT INTO "Odd, Name" SELECT n, E'tab\t and "quotes" ' || n, n / 3.0, ARRAY[gen_random_uuid()]
                       FROM generate_series(1, 5000) n`);
+  await home.owner("CREATE TYPE mood AS ENUM ('sad'); CREATE TABLE typed (mood mood)");
   const { rows: before } = await home.owner(
     'SELECT md5(string_agg(t::text, \'\' ORDER BY "select")) FROM "Odd, Name" t',
   );
   const { rows: place } = await home.owner("SELECT pg_current_wal_insert_lsn() AS lsn");
-  await home.owner('DROP TABLE "Odd, Name"');
+  await home.owner('DROP TABLE "Odd, Name"; DROP TABLE typed; DROP TYPE mood');
   const { lsn } = place[0] as { lsn: string };
   const directory = join(home.directory, "beside");
   const recovered = await home.json<{ reached: { evidence: string } }>(
@@ -145,6 +146,11 @@ test("a server beside the stack, and a table out of it", async () => {
   );
   expect(owners).toEqual([{ owner: "ctm_owner", alone: true }]);
   expect((await home.ctm(...table)).code).toBe(2);
+  const untyped = await home.ctm("restore", "--into", directory, "--table", "typed");
+  expect(untyped).toMatchObject({ code: 2 });
+  expect(untyped.stderr).toContain(
+    'type-missing: in the live database, type "public.mood" does not',
+  );
   await home.must("restore", "remove", directory);
   expect(await home.json("restore", "list")).toEqual({ instances: [] });
   expect(await stat(directory).catch(() => undefined)).toBeUndefined();
