@@ -44,6 +44,8 @@ export interface SecurityArguments {
 /** The stack's authority, its certificates and every generated secret. */
 export class Security extends pulumi.ComponentResource {
   readonly authorityPath: string;
+  /** Of its certificate: for those who read it once, as they start. */
+  readonly authorityFingerprint: pulumi.Output<string>;
   readonly provisioning: { certificate: string; key: string };
   readonly server: { certificate: string; key: string; fingerprint: pulumi.Output<string> };
   readonly etcd: { certificate: string; key: string; fingerprint: pulumi.Output<string> };
@@ -79,6 +81,7 @@ export class Security extends pulumi.ComponentResource {
       },
       child,
     );
+    this.authorityFingerprint = authority.fingerprint;
     const certificate = (
       resource: string,
       owner: string,

@@ -76,7 +76,10 @@ export class Api extends pulumi.ComponentResource {
               },
             })),
         ),
-        restartWith: { bundle: pulumi.output(args.bundleSha256) },
+        restartWith: {
+          bundle: pulumi.output(args.bundleSha256),
+          authority: security.authorityFingerprint,
+        },
         listens: runtime.ports.apply((ports) => [
           { host: listenAddress, port: portOf(ports, "api") },
           { host: listenAddress, port: portOf(ports, "admin") },

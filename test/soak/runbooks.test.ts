@@ -34,6 +34,13 @@ it("the stack does not start: everything was killed", async () => {
   await stack.followAll("stack-does-not-start", "Verify");
 });
 
+it("the stack does not start: its certificates are gone, and its authority", async () => {
+  await rm(stack.home.paths.tls, { recursive: true });
+  await stack.must("npm run up");
+  await stack.healthy();
+  expect(await stack.home.json("up")).toMatchObject({ changes: 0 });
+});
+
 it("the cluster has no leader: etcd is stopped", async () => {
   await supervisor("stop", "etcd");
   await stack.problem("leader-unknown");
