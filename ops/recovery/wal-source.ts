@@ -14,7 +14,7 @@ import {
   type DatabaseRemoval,
   type WalRecord,
 } from "./wal-records.ts";
-import { formatLsn, lsnOfSegment, parseLsn, segmentName } from "./wal.ts";
+import { formatLsn, lsnOfSegment, parseLsn, segmentName, segmentNumberOf } from "./wal.ts";
 
 /** Reads what segments say. */
 export interface WalSource {
@@ -138,7 +138,10 @@ export function walSource(
       stderr === "" ||
       stderr.includes("could not find file") ||
       (stopped !== undefined && stopped >= lsnOfSegment(last));
-    if (isArchived && !isWhole) throw unreadable(stderr.trim());
+    if (isArchived && !isWhole) {
+      const number = stopped === undefined ? first : segmentNumberOf(stopped);
+      throw unreadable(`${segmentName({ timeline, number })}: ${stderr.trim()}`);
+    }
     for (const record of records) {
       if (record.kind === "database-removal")
         record.lsn = await beginOf(record, timeline, first, folder);
