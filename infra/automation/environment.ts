@@ -12,6 +12,7 @@ import {
 } from "#system";
 import { prepareEngine, type Engine, type PluginName } from "#engine";
 import { backendFiles, stackPaths, type StackPaths } from "#stack";
+import { mendState } from "./locks.ts";
 
 /** The checkout whose program runs. */
 export const checkout = fileURLToPath(new URL("../..", import.meta.url));
@@ -33,7 +34,7 @@ export interface Workspace {
  * Makes the engine ready and tells how to use it for a stack. The backend is a folder of this
  * machine with a generated passphrase, unless the caller's environment names another.
  *
- * @throws CtmError `pulumi-passphrase-lost`, and those of `prepareEngine`
+ * @throws CtmError `pulumi-passphrase-lost`, `pulumi-state-broken`, and those of `prepareEngine`
  */
 export async function openWorkspace(
   stack: string,
@@ -44,6 +45,7 @@ export async function openWorkspace(
   const fileBackend = ownBackend(paths, env);
   const hasPassphrase = bringsPassphrase(paths, env);
   if (fileBackend !== undefined && !hasPassphrase) await refuseAnotherPassphrase(paths);
+  await mendState({ stack, paths, fileBackend }, report);
   const plugins: PluginName[] = (await namesCloudflare(paths, fileBackend))
     ? ["postgresql", "cloudflare"]
     : ["postgresql"];

@@ -10,6 +10,10 @@ export interface BackendFiles {
   passphrase: string;
   /** The stack's state (pkg/backend/diystate of Pulumi: `.pulumi/stacks/PROJECT/STACK.json`). */
   checkpoint: string;
+  /** Pulumi's copy of the checkpoint, from before it last wrote it. */
+  checkpointCopy: string;
+  /** Where a checkpoint is put aside that was cut off. No stack to Pulumi: it ends in no `.json`. */
+  brokenCheckpoint: string;
   /** The stack's configuration, as the last run used it. */
   configuration: string;
 }
@@ -19,10 +23,13 @@ export function backendFiles({
   stack,
 }: Pick<StackPaths, "pulumi" | "stack">): BackendFiles {
   const folder = join(pulumi, "backend");
+  const checkpoint = join(folder, ".pulumi", "stacks", "ctm", `${stack}.json`);
   return {
     folder,
     passphrase: join(pulumi, "passphrase"),
-    checkpoint: join(folder, ".pulumi", "stacks", "ctm", `${stack}.json`),
+    checkpoint,
+    checkpointCopy: `${checkpoint}.bak`,
+    brokenCheckpoint: `${checkpoint}.broken`,
     configuration: join(pulumi, `Pulumi.${stack}.yaml`),
   };
 }

@@ -167,7 +167,8 @@ async function keptFolders(paths: StackPaths): Promise<string[]> {
 async function forgetStack(workspace: Workspace): Promise<void> {
   const { paths, fileBackend, stack } = workspace;
   await pulumi(workspace, ["stack", "rm", stack, "--yes", "--force", "--preserve-config"]);
-  await rm(backendFiles(paths).configuration, { force: true });
+  const { brokenCheckpoint, configuration } = backendFiles(paths);
+  for (const path of [brokenCheckpoint, configuration]) await rm(path, { force: true });
   if (fileBackend === undefined) return;
   const listed = z
     .array(z.unknown())
