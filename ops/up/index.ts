@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { CtmError, exists, messageOf } from "#system";
+import { CtmError, exists, messageOf, waitFor } from "#system";
 import {
   backendFiles,
   readDescriptor,
@@ -11,6 +11,7 @@ import {
 import { startCluster } from "#runtime";
 import type { Configuration } from "../../infra/config.ts";
 import { provisioningOf } from "../../infra/postgres/connection.ts";
+import { clusterOf, endpointsOf } from "../../infra/postgres/patroni.ts";
 import {
   checkHome,
   hasResources,
@@ -100,6 +101,7 @@ export const command = defineCommand({
     await keepConfiguration(paths);
 
     const descriptor = await readDescriptorIfExists(context.stack, paths);
+    if (descriptor !== undefined) await waitForSynchrony(descriptor, report);
     return {
       stack: context.stack,
       changes: steps.length,
@@ -226,6 +228,31 @@ async function startOrRepair(
 async function refuseWithoutFiles(workspace: Workspace, { supervisor }: Descriptor): Promise<void> {
   if ((await exists(supervisor.configuration)) || !(await hasResources(workspace))) return;
   throw new CtmError("file-missing", `${supervisor.configuration} does not exist`);
+}
+
+/** Patroni looks every five seconds, and a standby has to catch up before it is synchronous. */
+const synchronyMs = 30_000;
+
+/**
+ * A stack is up when a commit is on two members. Where that takes longer, the stack serves
+ * nevertheless, and `ctm status` warns.
+ */
+async function waitForSynchrony(
+  descriptor: Descriptor,
+  report: (line: string) => void,
+): Promise<void> {
+  if (!descriptor.postgres.synchronous) return;
+  await waitFor(
+    "a synchronous standby",
+    synchronyMs,
+    async () => {
+      const { members } = await clusterOf(endpointsOf(descriptor));
+      if (members.some(({ role }) => role === "sync_standby")) return true;
+      report("waiting for a standby to be synchronous");
+      return undefined;
+    },
+    { intervalMs: 500 },
+  ).catch(() => undefined);
 }
 
 /** Asks where something that holds data would be replaced or deleted, and only there. */
