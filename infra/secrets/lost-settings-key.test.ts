@@ -2,7 +2,7 @@ import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { credentialPath, stackPaths, type Descriptor, type StackPaths } from "#stack";
+import { credentialPath, dataMark, stackPaths, type Descriptor, type StackPaths } from "#stack";
 import { exists, makeDirectory } from "#system";
 import { parseConfiguration } from "../config.ts";
 import { describeStack } from "../describe.ts";
@@ -43,6 +43,7 @@ async function initialise(): Promise<void> {
   const data = join(paths.state, "members/m1/data");
   await mkdir(data, { recursive: true });
   await writeFile(join(data, "PG_VERSION"), "15\n");
+  await writeFile(dataMark(data), "lost\n");
 }
 
 async function describeAt(changes: Partial<Descriptor["postgres"]["rw"]> = {}): Promise<void> {
@@ -140,6 +141,12 @@ describe("the key of encrypted settings is lost", () => {
 describe("it is not", () => {
   it("where there is no database", async () => {
     await describeAt();
+    expect(await codes()).toEqual([]);
+  });
+
+  it("where the data is somebody else's, which is refused elsewhere", async () => {
+    await initialise();
+    await rm(dataMark(join(paths.state, "members/m1/data")));
     expect(await codes()).toEqual([]);
   });
 

@@ -1,7 +1,7 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseError } from "pg";
-import { parseDescriptor, readOwn } from "#stack";
+import { dataMark, parseDescriptor, readOwn } from "#stack";
 import { CtmError, exists, isMissing } from "#system";
 import { asSuperuser, provisioningOf } from "../postgres/connection.ts";
 
@@ -50,13 +50,19 @@ function shortList(names: readonly string[]): string {
   return [...names.slice(0, 3), ...(more > 0 ? [`${more} more`] : [])].join(", ");
 }
 
-/** Whether a member has a database: PG_VERSION is what initdb writes first and restores write too. */
+/**
+ * Whether a member has a database of ours: PG_VERSION is what initdb writes first and restores write
+ * too. Somebody else's is refused where the folder is claimed.
+ */
 async function hasData(members: string): Promise<boolean> {
   const names: string[] = await readdir(members).catch((error: unknown) => {
     if (isMissing(error)) return [];
     throw error;
   });
-  const found = names.map((name) => exists(join(members, name, "data", "PG_VERSION")));
+  const found = names.map(async (name) => {
+    const data = join(members, name, "data");
+    return (await exists(dataMark(data))) && (await exists(join(data, "PG_VERSION")));
+  });
   return (await Promise.all(found)).includes(true);
 }
 

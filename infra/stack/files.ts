@@ -34,6 +34,14 @@ export function backendFiles({
   };
 }
 
+/**
+ * What says whose data a folder holds: the name of a stack. Beside the folder, so that initdb finds the
+ * folder itself empty; a folder with content and without it is somebody else's.
+ */
+export function dataMark(folder: string): string {
+  return `${folder}.ctm`;
+}
+
 /** The stack's own CA, PEM. */
 export function authorityFiles({ tls }: Pick<StackPaths, "tls">): {
   certificate: string;

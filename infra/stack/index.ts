@@ -9,7 +9,7 @@ export {
   type MemberDescriptor,
   type ServiceDescriptor,
 } from "./descriptor.ts";
-export { authorityFiles, backendFiles, farFiles, type FarFiles } from "./files.ts";
+export { authorityFiles, backendFiles, dataMark, farFiles, type FarFiles } from "./files.ts";
 export { endRemoval, keepSchema, keptPath, type Keep } from "./kept.ts";
 export { cacheRoot, homeRoots, sharedCacheRoot, stackPaths, type StackPaths } from "./paths.ts";
 export { readOwn } from "./read-own.ts";

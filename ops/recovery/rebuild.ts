@@ -1,6 +1,7 @@
 import { readdir, rm, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import {
+  dataMark,
   farFiles,
   homeRoots,
   parseDescriptor,
@@ -231,7 +232,7 @@ async function ownedFolder(
   stack: string,
   owner: Identity | undefined,
 ): Promise<void> {
-  const mark = `${path}.ctm`;
+  const mark = dataMark(path);
   if (!(await exists(mark))) {
     const content: string[] = await readdir(path).catch((error: unknown) => {
       if (isMissing(error)) return [];

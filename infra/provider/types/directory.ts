@@ -11,7 +11,7 @@ import {
   readFileIfExists,
   writeFileAtomic,
 } from "#system";
-import { endRemoval, keepSchema, keptPath } from "#stack";
+import { dataMark, endRemoval, keepSchema, keptPath } from "#stack";
 import { accessOf } from "../access.ts";
 import { defineResourceType } from "../resource-type.ts";
 
@@ -27,9 +27,6 @@ const inputs = z.strictObject({
   keep: keepSchema.nullable(),
 });
 export type DirectoryInputs = z.infer<typeof inputs>;
-
-/** Beside the folder, so that initdb finds the folder itself empty. */
-const markOf = (path: string): string => `${path}.ctm`;
 
 /**
  * A folder with its owner and mode. One that holds data carries a mark with its stack's name:
@@ -50,7 +47,7 @@ export const directory = defineResourceType<DirectoryInputs, DirectoryInputs>({
   async read(_id, state) {
     const access = await accessOf(state.path, state.owner);
     if (access === undefined) return undefined;
-    const mark = await readFileIfExists(markOf(state.path));
+    const mark = await readFileIfExists(dataMark(state.path));
     return { ...access, path: state.path, holdsDataOf: mark?.trim() ?? null, keep: state.keep };
   },
   async update(_id, _state, wanted) {
@@ -63,7 +60,7 @@ export const directory = defineResourceType<DirectoryInputs, DirectoryInputs>({
     } else {
       await rm(state.path, { recursive: true, force: true });
     }
-    await rm(markOf(state.path), { force: true });
+    await rm(dataMark(state.path), { force: true });
     await rmdir(dirname(state.path)).catch(() => undefined);
   },
 });
@@ -77,7 +74,7 @@ async function prepare(wanted: DirectoryInputs): Promise<void> {
 }
 
 async function claim(path: string, stack: string): Promise<void> {
-  const mark = (await readFileIfExists(markOf(path)))?.trim();
+  const mark = (await readFileIfExists(dataMark(path)))?.trim();
   if (mark === stack) return;
   const content: string[] = await readdir(path).catch((error: unknown) => {
     if (isMissing(error)) return [];
@@ -91,5 +88,5 @@ async function claim(path: string, stack: string): Promise<void> {
     });
   }
   await makeDirectory(dirname(path), { mode: 0o755 });
-  await writeFileAtomic(markOf(path), `${stack}\n`, { mode: 0o644 });
+  await writeFileAtomic(dataMark(path), `${stack}\n`, { mode: 0o644 });
 }
