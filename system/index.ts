@@ -4,6 +4,7 @@ export {
   exists,
   isMissing,
   makeDirectory,
+  readDirectoryIfExists,
   readFileIfExists,
   systemErrorCode,
   writeFileAtomic,

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
-import { readFile, readdir } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { isMissing } from "#system";
+import { readDirectoryIfExists } from "#system";
 import { SqlTextError } from "./lexer.ts";
 import { SqlFileError } from "./sql-file-error.ts";
 import { lineCounter, splitStatements, type SqlText, type Statement } from "./split-statements.ts";
@@ -82,14 +82,9 @@ export function compareVersions(left: string, right: string): number {
 }
 
 async function readFolder(folder: string, kind: MigrationFile["kind"]): Promise<ParsedMigration[]> {
-  let names: string[];
-  try {
-    names = await readdir(folder);
-  } catch (error) {
-    if (isMissing(error)) return [];
-    throw error;
-  }
-  const wanted = names.filter((name) => name.endsWith(".sql") && !name.startsWith("."));
+  const wanted = (await readDirectoryIfExists(folder)).filter(
+    (name) => name.endsWith(".sql") && !name.startsWith("."),
+  );
   return await Promise.all(wanted.map((name) => readMigration(folder, name, kind)));
 }
 

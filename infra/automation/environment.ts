@@ -1,12 +1,12 @@
 import { randomBytes } from "node:crypto";
-import { readdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
   CtmError,
   exists,
-  isMissing,
   makeDirectory,
+  readDirectoryIfExists,
   readFileIfExists,
   writeFileAtomic,
 } from "#system";
@@ -115,10 +115,7 @@ async function namesCloudflare(
 async function refuseAnotherPassphrase(paths: StackPaths): Promise<void> {
   const { checkpoint, folder, passphrase } = backendFiles(paths);
   if (await exists(passphrase)) return;
-  const files: string[] = await readdir(dirname(checkpoint)).catch((error: unknown) => {
-    if (isMissing(error)) return [];
-    throw error;
-  });
+  const files = await readDirectoryIfExists(dirname(checkpoint));
   const stacks = files.filter((name) => name.endsWith(".json"));
   if (stacks.length === 0) return;
   throw new CtmError(

@@ -1,5 +1,4 @@
-import { readdir } from "node:fs/promises";
-import { CtmError, isMissing } from "#system";
+import { CtmError, readDirectoryIfExists } from "#system";
 
 /**
  * Why no other passphrase may be made: it would shut the old backups away, and pgBackRest out of its
@@ -11,10 +10,7 @@ export async function passphraseLost(
   repository: string,
   credential: string,
 ): Promise<CtmError | undefined> {
-  const content: string[] = await readdir(repository).catch((error: unknown) => {
-    if (isMissing(error)) return [];
-    throw error;
-  });
+  const content = await readDirectoryIfExists(repository);
   if (content.length === 0) return undefined;
   return new CtmError(
     "passphrase-lost",

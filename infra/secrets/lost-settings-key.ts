@@ -1,8 +1,7 @@
-import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseError } from "pg";
 import { dataMark, parseDescriptor, readOwn } from "#stack";
-import { CtmError, exists, isMissing } from "#system";
+import { CtmError, exists, readDirectoryIfExists } from "#system";
 import { asSuperuser, provisioningOf } from "../postgres/connection.ts";
 
 /** Where a stack's database is, and how to reach it. */
@@ -55,10 +54,7 @@ function shortList(names: readonly string[]): string {
  * too. Somebody else's is refused where the folder is claimed.
  */
 async function hasData(members: string): Promise<boolean> {
-  const names: string[] = await readdir(members).catch((error: unknown) => {
-    if (isMissing(error)) return [];
-    throw error;
-  });
+  const names = await readDirectoryIfExists(members);
   const found = names.map(async (name) => {
     const data = join(members, name, "data");
     return (await exists(dataMark(data))) && (await exists(join(data, "PG_VERSION")));

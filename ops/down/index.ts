@@ -1,7 +1,7 @@
-import { readdir, rename, rm, rmdir } from "node:fs/promises";
+import { rename, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
-import { CtmError, exists, isMissing } from "#system";
+import { CtmError, exists, readDirectoryIfExists } from "#system";
 import {
   authorityFiles,
   backendFiles,
@@ -153,10 +153,7 @@ async function removeEmpty(...folders: readonly string[]): Promise<void> {
 }
 
 async function keptFolders(paths: StackPaths): Promise<string[]> {
-  const names = await readdir(paths.kept).catch((error: unknown) => {
-    if (isMissing(error)) return [];
-    throw error;
-  });
+  const names = await readDirectoryIfExists(paths.kept);
   return names.map((name) => join(paths.kept, name));
 }
 

@@ -1,8 +1,8 @@
-import { readdir, readFile, rm } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import type { StackPaths } from "#stack";
-import { isMissing, makeDirectory, writeFileAtomic } from "#system";
+import { makeDirectory, readDirectoryIfExists, writeFileAtomic } from "#system";
 import { countText, durationText, timeText } from "../text.ts";
 
 const time = z.iso.datetime();
@@ -104,13 +104,8 @@ export function problemsOf({ gaps, restores }: DrillDocument): string[] {
 }
 
 async function reportNames(paths: StackPaths): Promise<string[]> {
-  try {
-    const names = await readdir(reportFolder(paths));
-    return names.filter((name) => name.endsWith(".json")).toSorted();
-  } catch (error) {
-    if (isMissing(error)) return [];
-    throw error;
-  }
+  const names = await readDirectoryIfExists(reportFolder(paths));
+  return names.filter((name) => name.endsWith(".json")).toSorted();
 }
 
 function reportFolder(paths: StackPaths): string {

@@ -13,9 +13,9 @@ import {
   CtmError,
   exists,
   findIdentity,
-  isMissing,
   isRoot,
   makeDirectory,
+  readDirectoryIfExists,
   run,
   runAs,
   writeFileAtomic,
@@ -234,10 +234,7 @@ async function ownedFolder(
 ): Promise<void> {
   const mark = dataMark(path);
   if (!(await exists(mark))) {
-    const content: string[] = await readdir(path).catch((error: unknown) => {
-      if (isMissing(error)) return [];
-      throw error;
-    });
+    const content = await readDirectoryIfExists(path);
     if (content.length > 0) {
       throw new CtmError("foreign-data", `${path} holds data that ctm did not put there`, {
         next: `move ${path} away`,

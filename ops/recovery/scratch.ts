@@ -6,8 +6,8 @@ import type { Descriptor, StackPaths } from "#stack";
 import {
   CtmError,
   exists,
-  isMissing,
   makeDirectory,
+  readDirectoryIfExists,
   readFileIfExists,
   writeFileAtomic,
 } from "#system";
@@ -172,10 +172,7 @@ export async function recoverBeside(
 /** Every scratch instance of the stack, oldest first. */
 export async function scratchNotes(paths: StackPaths): Promise<ScratchNote[]> {
   const folder = notesFolder(paths);
-  const names = await readdir(folder).catch((error: unknown) => {
-    if (isMissing(error)) return [];
-    throw error;
-  });
+  const names = await readDirectoryIfExists(folder);
   const notes = await Promise.all(
     names
       .filter((name) => name.endsWith(".json"))

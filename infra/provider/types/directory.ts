@@ -1,13 +1,13 @@
-import { readdir, rename, rm, rmdir } from "node:fs/promises";
+import { rename, rm, rmdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { z } from "zod";
 import {
   CtmError,
   exists,
   identityOf,
-  isMissing,
   isRoot,
   makeDirectory,
+  readDirectoryIfExists,
   readFileIfExists,
   writeFileAtomic,
 } from "#system";
@@ -76,10 +76,7 @@ async function prepare(wanted: DirectoryInputs): Promise<void> {
 async function claim(path: string, stack: string): Promise<void> {
   const mark = (await readFileIfExists(dataMark(path)))?.trim();
   if (mark === stack) return;
-  const content: string[] = await readdir(path).catch((error: unknown) => {
-    if (isMissing(error)) return [];
-    throw error;
-  });
+  const content = await readDirectoryIfExists(path);
   if (mark !== undefined || content.length > 0) {
     const owner = mark === undefined ? "something that ctm did not make" : `the stack "${mark}"`;
     const what = content.includes("PG_VERSION") ? "a PostgreSQL data directory" : "data";
