@@ -11,7 +11,7 @@ import type { Gathered } from "./gather.ts";
 import { checkNewTimeline, placeHistories } from "./histories.ts";
 import { startInstance, stopServer, type Instance, type StopPoint } from "./instance.ts";
 import { newestTimeline } from "./lineage.ts";
-import { locate, type Place } from "./locate.ts";
+import { locateAgain, type Place } from "./locate.ts";
 import { makePlan, type Plan } from "./plan.ts";
 import { recordMeasurement } from "./rates.ts";
 import { replay, type ArchiveEnd, type Reached } from "./replay.ts";
@@ -256,11 +256,8 @@ async function planAgain(
   const listing = await readArchive(descriptor, context, repository);
   const archive = listing.archives.find(({ id }) => id === facts.archive.id) ?? facts.archive;
   const source = walSource(descriptor, context, repository, archive, undefined);
-  // Where no commit followed the time, one may have since.
-  const place =
-    plan.target.kind === "time" && plan.place.stop.kind === "end"
-      ? await locate(plan.target, { ...world, archive, live: null, source }, plan.place.timeline)
-      : plan.place;
+  const newer = { ...world, archive, live: null, source };
+  const place = await locateAgain(plan.target, plan.place, newer);
   const final = makePlan(plan.target, place, { ...facts, archive, live: null });
   const [problem] = final.problems;
   if (problem !== undefined) throw problem;

@@ -107,6 +107,18 @@ function backupPlace(label: string, { backups }: World): Place {
 }
 
 /** The first commit after the time is where recovery stops, before it. */
+/**
+ * The place again, in a world that is newer: where no commit followed the time, one may have since.
+ * Every other place stays.
+ *
+ * @throws CtmError those of `locate`
+ */
+export async function locateAgain(target: Target, known: Place, world: World): Promise<Place> {
+  return target.kind === "time" && known.stop.kind === "end"
+    ? await locate(target, world, known.timeline)
+    : known;
+}
+
 async function timePlace(
   target: Extract<Target, { kind: "time" }>,
   world: World,

@@ -5,7 +5,7 @@ import type { Context } from "../command.ts";
 import type { Stack } from "../open-stack.ts";
 import { archiveNow } from "../recovery/archived-now.ts";
 import { gather, type Gathered } from "../recovery/gather.ts";
-import { locate } from "../recovery/locate.ts";
+import { locate, locateAgain } from "../recovery/locate.ts";
 import { makePlan, type Plan } from "../recovery/plan.ts";
 import { recoverBeside, recoveryOf, removeExpired } from "../recovery/scratch.ts";
 import { targetText, type Target } from "../recovery/target.ts";
@@ -122,12 +122,9 @@ async function archivedPlan(
   if (first.plan.unarchived === 0) return first;
   await archiveNow(stack, first.gathered.repository, context);
   const gathered = await gather(stack, context, wanted.repository);
-  const { place, space } = first.plan;
-  const facts = { ...gathered.facts, live: null, freeBytes: space.freeBytes };
-  // Where no commit followed the time, one may have since.
-  const known =
-    wanted.target.kind === "time" && place.stop.kind === "end"
-      ? await locate(wanted.target, { ...gathered.world, live: null }, place.timeline)
-      : place;
-  return { gathered, plan: makePlan(wanted.target, known, facts) };
+  const { freeBytes } = first.plan.space;
+  const facts = { ...gathered.facts, live: null, freeBytes };
+  const newer = { ...gathered.world, live: null };
+  const place = await locateAgain(wanted.target, first.plan.place, newer);
+  return { gathered, plan: makePlan(wanted.target, place, facts) };
 }
