@@ -4,7 +4,7 @@ import { recoverableWindow, windowStart } from "../facts/window.ts";
 import { openStack, type Stack } from "../open-stack.ts";
 import { statusDocument, type StatusDocument } from "./document.ts";
 import { gather, type Probes } from "./gather.ts";
-import { assessmentOf, gapsOf, judge, lagOf, warningsOf } from "./judge.ts";
+import { assessmentOf, gapsOf, judge, lagOf, warnOfSynchrony } from "./judge.ts";
 import { render } from "./render.ts";
 
 export const command = defineCommand({
@@ -30,7 +30,7 @@ export function describe({ descriptor }: Stack, probes: Probes, now: Date): Stat
   const { postgres, backup, api, edge, stack } = descriptor;
   const { cluster, rw, ro, archiver, repository } = probes;
   const problems = judge(descriptor, probes, now);
-  const { objectives, schedule } = assessmentOf(descriptor, probes, now);
+  const { objectives, schedule, warnings } = assessmentOf(descriptor, probes, now);
   const backups = repository.facts?.backups ?? [];
   const memberAt = (facts: Probes["rw"]["facts"]): string | null =>
     postgres.members.find(({ host, port }) => host === facts?.address && port === facts.port)
@@ -40,7 +40,7 @@ export function describe({ descriptor }: Stack, probes: Probes, now: Date): Stat
     stack,
     healthy: problems.length === 0,
     problems,
-    warnings: warningsOf(descriptor, probes, now),
+    warnings: [...warnOfSynchrony(descriptor, probes), ...warnings],
     checked_at: now.toISOString(),
     postgres: {
       version: cluster.facts?.version ?? null,

@@ -8,7 +8,7 @@ import { fakeListing } from "../recovery/testing/fake-listing.ts";
 import { fakeDescriptor } from "../testing/fake-descriptor.ts";
 import type { Probes } from "./gather.ts";
 import { describe } from "./index.ts";
-import { judge, warningsOf } from "./judge.ts";
+import { judge, warnOfSynchrony } from "./judge.ts";
 import { render } from "./render.ts";
 
 const now = new Date("2026-11-24T12:00:00Z");
@@ -453,10 +453,10 @@ test("no synchronous standby is a warning, where one is to be", () => {
     ],
   });
   const postgres = { ...descriptor.postgres, synchronous: false };
-  expect(warningsOf({ ...descriptor, postgres }, probes, now)).toEqual([]);
+  expect(warnOfSynchrony({ ...descriptor, postgres }, probes)).toEqual([]);
   // Then its problem says enough.
   standby.state = "running";
-  expect(warningsOf(descriptor, probes, now)).toEqual([]);
+  expect(warnOfSynchrony(descriptor, probes)).toEqual([]);
 });
 
 test("what the repository lacks is not called recoverable", () => {

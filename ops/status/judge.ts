@@ -262,17 +262,13 @@ export function assessmentOf(descriptor: Descriptor, probes: Probes, now: Date):
 }
 
 /**
- * What will be wrong if something else fails. Patroni makes a standby synchronous only in its next
- * round after that one streams: seconds without one follow each start of a leader.
+ * Warns while no standby is synchronous. Patroni makes one so only in its next round after that one
+ * streams: seconds without one follow each start of a leader.
  */
-export function warningsOf(descriptor: Descriptor, probes: Probes, now: Date): Finding[] {
-  return [
-    ...warnOfSynchrony(descriptor, probes),
-    ...assessmentOf(descriptor, probes, now).warnings,
-  ];
-}
-
-function warnOfSynchrony({ postgres }: Descriptor, { cluster: { facts } }: Probes): Finding[] {
+export function warnOfSynchrony(
+  { postgres }: Descriptor,
+  { cluster: { facts } }: Probes,
+): Finding[] {
   const standbys = facts?.members.filter(({ state }) => state === "streaming") ?? [];
   // One that does not stream is a problem already.
   if (!postgres.synchronous || facts === null || standbys.length === 0) return [];
