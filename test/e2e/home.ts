@@ -12,7 +12,7 @@ import {
   type StackPaths,
 } from "#stack";
 import { endProcesses, stackProcesses } from "#runtime";
-import { makeDirectory } from "#system";
+import { makeDirectory, run } from "#system";
 import {
   asSuperuser,
   loginSettings,
@@ -74,6 +74,15 @@ export class Home {
     } catch {
       throw new Error(`ctm ${args.join(" ")} --json printed no JSON:\n${shown(ended)}`);
     }
+  }
+
+  /** Sets a value of the stack's configuration with plain pulumi; `ctm` makes the stack for it. */
+  async configure(key: string, value: string): Promise<void> {
+    const variables = JSON.parse(await this.must("env", "--json")) as NodeJS.ProcessEnv;
+    await run("pulumi", ["config", "set", key, value], {
+      cwd: checkout,
+      env: { ...this.env, ...variables },
+    });
   }
 
   async descriptor(): Promise<Descriptor> {

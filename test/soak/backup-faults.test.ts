@@ -2,7 +2,7 @@ import { chmod, chown, readdir, readFile, rename, rm, stat, writeFile } from "no
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { isMissing, makeDirectory, run, runAs, waitFor } from "#system";
-import { checkout, Home } from "../e2e/home.ts";
+import { Home } from "../e2e/home.ts";
 
 /*
  * What goes wrong with an archive of WAL, done to a real stack. Rows are counted by batches, each
@@ -36,11 +36,7 @@ let mend: (() => Promise<void>)[] = [];
 
 beforeAll(async () => {
   home = await Home.create();
-  const variables = JSON.parse(await home.must("env", "--json")) as NodeJS.ProcessEnv;
-  await run("pulumi", ["config", "set", "ctm:memory", "1GB"], {
-    cwd: checkout,
-    env: { ...home.env, ...variables },
-  });
+  await home.configure("ctm:memory", "1GB");
   await home.must("up", "--yes");
   const [near] = (await home.descriptor()).backup.repositories;
   if (near?.kind !== "posix") throw new Error("the first repository is no folder");

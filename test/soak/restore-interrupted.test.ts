@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { readFileIfExists, run, waitFor } from "#system";
+import { readFileIfExists, waitFor } from "#system";
 import { checkout, Home } from "../e2e/home.ts";
 
 /*
@@ -16,11 +16,7 @@ let target: string;
 
 beforeAll(async () => {
   home = await Home.create();
-  const variables = JSON.parse(await home.must("env", "--json")) as NodeJS.ProcessEnv;
-  await run("pulumi", ["config", "set", "ctm:memory", "1GB"], {
-    cwd: checkout,
-    env: { ...home.env, ...variables },
-  });
+  await home.configure("ctm:memory", "1GB");
   await home.must("up", "--yes");
   await home.owner("CREATE TABLE marks (name text PRIMARY KEY)");
   await home.owner("INSERT INTO marks VALUES ('before')");

@@ -1,5 +1,4 @@
-import { readFile, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { readFile, rm } from "node:fs/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { exists } from "#system";
 import { backendFiles, credentialPath } from "#stack";
@@ -35,10 +34,7 @@ async function loseCredential(): Promise<void> {
 
 it("and stands in Pulumi's state", async () => {
   passphrase = await credential();
-  await writeFile(join(stack.clone, "secret.txt"), phrase, { mode: 0o600 });
-  await stack.must(
-    "npx ctm backup passphrase --output escrow.txt --passphrase-file secret.txt --yes && rm secret.txt",
-  );
+  await stack.writeEscrow(phrase);
   await loseCredential();
   await stack.followAll(page, "");
   await stack.followAll(page, "Check");

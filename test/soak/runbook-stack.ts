@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { run, waitFor } from "#system";
 import { checkout, execute, Home, mustSucceed, shown, type Ended } from "../e2e/home.ts";
@@ -145,6 +145,14 @@ export class RunbookStack {
     }
     await this.follow(await this.step("lost-checkout-or-pulumi-state", "Act", "pulumi import"));
     await this.must("npm run up");
+  }
+
+  /** Makes the escrow, escrow.txt in the clone, for somebody who keeps the phrase elsewhere. */
+  async writeEscrow(phrase: string): Promise<void> {
+    await writeFile(join(this.clone, "secret.txt"), phrase, { mode: 0o600 });
+    await this.must(
+      "npx ctm backup passphrase --output escrow.txt --passphrase-file secret.txt --yes && rm secret.txt",
+    );
   }
 
   async healthy(): Promise<void> {

@@ -1,5 +1,4 @@
-import { rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { rm } from "node:fs/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { exists, run, waitFor } from "#system";
 import { backendFiles } from "#stack";
@@ -86,10 +85,7 @@ it("the cluster has no leader: the standby was not in step", async () => {
 it("the passphrase of Pulumi's state is lost, and no other one is made", async () => {
   const phrase = "correct horse battery staple\n";
   const { passphrase } = backendFiles(stack.home.paths);
-  await writeFile(join(stack.clone, "secret.txt"), phrase, { mode: 0o600 });
-  await stack.must(
-    "npx ctm backup passphrase --output escrow.txt --passphrase-file secret.txt --yes && rm secret.txt",
-  );
+  await stack.writeEscrow(phrase);
   await rm(passphrase);
   const refused = await stack.shell("npm run up");
   expect([refused.code, refused.stderr]).toEqual([
