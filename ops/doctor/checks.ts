@@ -279,17 +279,18 @@ async function checkLogins(stack: Stack): Promise<Finding[]> {
   );
   const failed = failures.filter((each) => each !== undefined);
   // Class 28, invalid authorization; anything else is no matter of passwords.
-  const refused = failed.filter(
-    ({ error }) => error instanceof DatabaseError && error.code?.startsWith("28") === true,
-  );
-  const unreached = failed.find((each) => !refused.includes(each));
+  const isRefused = ({ error }: { error: unknown }): boolean =>
+    error instanceof DatabaseError && error.code?.startsWith("28") === true;
+  const unreached = failed.find((each) => !isRefused(each));
   if (failed.length === 0) {
     return [good("logins", `${countText(loginRoles.length, "role")} can log in`)];
   }
   return [
-    ...refused.map(({ role, error }) =>
-      bad("logins", `${role}: ${messageOf(error)}`, "npm run up repairs roles and passwords"),
-    ),
+    ...failed
+      .filter(isRefused)
+      .map(({ role, error }) =>
+        bad("logins", `${role}: ${messageOf(error)}`, "npm run up repairs roles and passwords"),
+      ),
     ...(unreached === undefined
       ? []
       : [

@@ -97,7 +97,7 @@ export async function waitForStandbys(
   signal: AbortSignal,
   report: (line: string) => void,
 ): Promise<void> {
-  const standbys = descriptor.postgres.members.map(({ name }) => name);
+  const configured = descriptor.postgres.members;
   const watch = watchStandbys();
   let shown = "";
   const failure = await waitFor(
@@ -118,8 +118,8 @@ export async function waitForStandbys(
       const ready = members.filter(
         ({ role, state }) => role === "leader" || ["streaming", "running"].includes(state),
       );
-      if (ready.length === descriptor.postgres.members.length) return null;
-      const sights = standbys.map((name) => ({
+      if (ready.length === configured.length) return null;
+      const sights = configured.map(({ name }) => ({
         name,
         state: members.find((each) => each.name === name)?.state,
         program: programs?.get(name),

@@ -234,13 +234,14 @@ describe("where a target is", () => {
     });
   });
 
+  const removal: WalRecord = {
+    kind: "database-removal",
+    lsn: lsnOfSegment(33) + 3000n,
+    xid: 777,
+    directory: "1663/16384",
+  };
+
   test("a database that was dropped is there before its files go, which is before the commit", async () => {
-    const removal: WalRecord = {
-      kind: "database-removal",
-      lsn: lsnOfSegment(33) + 3000n,
-      xid: 777,
-      directory: "1663/16384",
-    };
     const dropped = commit(777, 33, ["base/1/2"]);
     if (dropped.kind === "commit") dropped.filesRemoved = [];
     const { world } = scene({ records: [removal, dropped] });
@@ -252,12 +253,6 @@ describe("where a target is", () => {
   });
 
   test("a time between that and another's commit is before its files go too", async () => {
-    const removal: WalRecord = {
-      kind: "database-removal",
-      lsn: lsnOfSegment(33) + 3000n,
-      xid: 777,
-      directory: "1663/16384",
-    };
     const stop = { kind: "lsn", lsn: removal.lsn, inclusive: false };
     const whole = scene({ records: [removal, commit(777, 36)] });
     expect(await locate(to(at(33.1)), whole.world)).toMatchObject({ stop });

@@ -1,6 +1,6 @@
 import { Transform, type TransformCallback } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import type { Client } from "pg";
+import { DatabaseError, type Client } from "pg";
 import { from as copyFrom, to as copyTo } from "pg-copy-streams";
 import { z } from "zod";
 import { CtmError, messageOf } from "#system";
@@ -149,7 +149,7 @@ async function createTable(
   try {
     await to.query(`CREATE TABLE ${target} (${definitions.join(", ")})`);
   } catch (error) {
-    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    const code = error instanceof DatabaseError ? error.code : undefined;
     // 42704, 3F000: a type or a collation, or their schema, went since.
     if (code === "42704" || code === "3F000") {
       throw new CtmError("type-missing", `in the live database, ${messageOf(error)}`, {
