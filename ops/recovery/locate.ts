@@ -106,7 +106,6 @@ function backupPlace(label: string, { backups }: World): Place {
   return place(timeline, { kind: "consistent", label }, { at: backup.stoppedAt });
 }
 
-/** The first commit after the time is where recovery stops, before it. */
 /**
  * The place again, in a world that is newer: where no commit followed the time, one may have since.
  * Every other place stays.
@@ -119,6 +118,7 @@ export async function locateAgain(target: Target, known: Place, world: World): P
     : known;
 }
 
+/** The first commit after the time is where recovery stops, before it. */
 async function timePlace(
   target: Extract<Target, { kind: "time" }>,
   world: World,
