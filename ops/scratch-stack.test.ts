@@ -309,6 +309,17 @@ describe("backup", () => {
     expect((await ctm(["backup", "list"])).out).toContain(", no gap\n├F");
   });
 
+  test("a restore beside the stack needs a folder to stand in", async () => {
+    const words = ["restore", "--to", "latest", "--into", "/nonexistent/look"];
+    for (const more of [["--plan"], ["--yes"]]) {
+      expect(await ctm([...words, ...more])).toEqual({
+        code: 2,
+        out: "",
+        err: "parent-missing: /nonexistent, the folder that /nonexistent/look is to stand in, does not exist\nnext: make it, or name a folder whose parent is there\n",
+      });
+    }
+  });
+
   test("while another runs, none begins", async () => {
     const { backup } = stack.descriptor;
     // pgBackRest's lock is a lock on this file (common/lock.c).

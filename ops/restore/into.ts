@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
+import { CtmError, isMissing } from "#system";
 import type { Context } from "../command.ts";
 import type { Stack } from "../open-stack.ts";
 import { archiveNow } from "../recovery/archived-now.ts";
@@ -97,19 +98,39 @@ interface Wanted {
   timeline: number | undefined;
 }
 
-/** What `restoreInto` would do; touches nothing. */
+/**
+ * What `restoreInto` would do; touches nothing.
+ *
+ * @throws CtmError `parent-missing` (exit 2), and those of `locate`
+ */
 export async function planBeside(
   stack: Stack,
   { target, directory, repository, timeline }: Wanted,
   context: Context,
 ): Promise<{ plan: Plan; gathered: Gathered }> {
+  const freeBytes = await freeBytesFor(directory);
   const gathered = await gather(stack, context, repository);
   const place = await locate(target, gathered.world, timeline);
-  const { bavail, bsize } = await statfs(dirname(directory));
-  return {
-    plan: makePlan(target, place, { ...gathered.facts, freeBytes: bavail * bsize }),
-    gathered,
-  };
+  return { plan: makePlan(target, place, { ...gathered.facts, freeBytes }), gathered };
+}
+
+async function freeBytesFor(directory: string): Promise<number> {
+  const parent = dirname(directory);
+  try {
+    const { bavail, bsize } = await statfs(parent);
+    return bavail * bsize;
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+    throw new CtmError(
+      "parent-missing",
+      `${parent}, the folder that ${directory} is to stand in, does not exist`,
+      {
+        next: "make it, or name a folder whose parent is there",
+        exitCode: 2,
+        cause: error,
+      },
+    );
+  }
 }
 
 /** The plan; what only the leader has of the way there is archived first. */
